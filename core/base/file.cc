@@ -1,0 +1,239 @@
+#include "core/base/file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+#include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+
+namespace pith {
+namespace fs = std::filesystem;
+
+namespace {
+
+absl::Status WriteAll(int fd, std::string_view content, const fs::path& path) {
+  while (!content.empty()) {
+    const ssize_t written = ::write(fd, content.data(), content.size());
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return ErrnoStatus(errno, "write", path);
+    }
+    content.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncDirectory(const fs::path& directory) {
+  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "open", directory);
+  }
+  if (::fsync(fd.get()) != 0) {
+    return ErrnoStatus(errno, "fsync", directory);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
+  if (this != &other) {
+    UniqueFd old(std::exchange(fd_, other.release()));
+  }
+  return *this;
+}
+
+UniqueFd::~UniqueFd() {
+  if (fd_ >= 0) {
+    ::close(fd_);
+  }
+}
+
+int UniqueFd::release() {
+  return std::exchange(fd_, -1);
+}
+
+absl::Status ErrnoStatus(int error_number, std::string_view action,
+                         const fs::path& path) {
+  const std::string message =
+      absl::StrCat(AbslView(action), " ", path.string(), ": ",
+                   std::generic_category().message(error_number));
+  switch (error_number) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+      return absl::ResourceExhaustedError(message);
+    case EINVAL:
+    case EISDIR:
+    case ENAMETOOLONG:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::InternalError(message);
+  }
+}
+
+absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "open", path);
+  }
+  std::string content;
+  struct stat info;
+  if (::fstat(fd.get(), &info) != 0) {
+    return ErrnoStatus(errno, "stat", path);
+  }
+  if (info.st_size > 0) {
+    content.reserve(
+        std::min<uint64_t>(static_cast<uint64_t>(info.st_size), max_bytes));
+  }
+  // Read to the end rather than to st_size: the file may grow, and special
+  // files report none.
+  std::array<char, 1 << 16> buffer;
+  while (true) {
+    const ssize_t count = ::read(fd.get(), buffer.data(), buffer.size());
+    if (count < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return ErrnoStatus(errno, "read", path);
+    }
+    if (count == 0) {
+      return content;
+    }
+    if (content.size() + static_cast<size_t>(count) > max_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("read ", path.string(), ": more than the limit of ",
+                       max_bytes, " bytes"));
+    }
+    content.append(buffer.data(), static_cast<size_t>(count));
+  }
+}
+
+absl::Status WriteFileAtomically(const fs::path& path,
+                                 std::string_view content) {
+  std::string temporary = absl::StrCat(path.string(), ".XXXXXX");
+  UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "create", temporary);
+  }
+  absl::Status status = WriteAll(fd.get(), content, temporary);
+  if (status.ok() && ::fsync(fd.get()) != 0) {
+    status = ErrnoStatus(errno, "fsync", temporary);
+  }
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoStatus(errno, "rename", temporary);
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return SyncDirectory(path.has_parent_path() ? path.parent_path()
+                                              : fs::path("."));
+}
+
+absl::Status CreatePrivateDirectories(const fs::path& path) {
+  if (path.empty()) {
+    return absl::InvalidArgumentError("create directory: the path is empty");
+  }
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    return absl::OkStatus();
+  }
+  if (path.has_parent_path() && path.parent_path() != path) {
+    PITH_RETURN_IF_ERROR(CreatePrivateDirectories(path.parent_path()));
+  }
+  if (::mkdir(path.c_str(), 0700) != 0) {
+    const int error_number = errno;
+    if (error_number != EEXIST || !fs::is_directory(path, ignored)) {
+      return ErrnoStatus(error_number, "create directory", path);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> DirectoryBytes(const fs::path& directory) {
+  uint64_t total = 0;
+  std::error_code error;
+  fs::recursive_directory_iterator it(directory, error);
+  for (; !error && it != fs::recursive_directory_iterator();
+       it.increment(error)) {
+    struct stat info;
+    // A file that vanished since the listing (a compaction ended) counts as
+    // nothing.
+    if (::lstat(it->path().c_str(), &info) == 0 && S_ISREG(info.st_mode)) {
+      total += static_cast<uint64_t>(info.st_blocks) * 512;
+    }
+  }
+  if (error) {
+    return ErrnoStatus(error.value(), "list", directory);
+  }
+  return total;
+}
+
+absl::StatusOr<FileLock> FileLock::Acquire(const fs::path& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "open", path);
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return ErrnoStatus(errno, "lock", path);
+    }
+    const absl::StatusOr<std::string> pid = ReadFile(path, 64);
+    return absl::FailedPreconditionError(
+        absl::StrCat("lock ", path.string(), ": held by process ",
+                     pid.ok() && !pid->empty() ? *pid : "(unknown)"));
+  }
+  const std::string pid = absl::StrCat(::getpid());
+  if (::ftruncate(fd.get(), 0) != 0) {
+    return ErrnoStatus(errno, "truncate", path);
+  }
+  PITH_RETURN_IF_ERROR(WriteAll(fd.get(), pid, path));
+  return FileLock(std::move(fd));
+}
+
+absl::StatusOr<std::optional<pid_t>> FileLock::Owner(const fs::path& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno == ENOENT) {
+      return std::nullopt;
+    }
+    return ErrnoStatus(errno, "open", path);
+  }
+  // A shared lock is refused only while an owner holds the exclusive one.
+  if (::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) {
+    return std::nullopt;
+  }
+  if (errno != EWOULDBLOCK) {
+    return ErrnoStatus(errno, "lock", path);
+  }
+  PITH_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 64));
+  pid_t pid = 0;
+  if (!absl::SimpleAtoi(text, &pid)) {
+    return absl::InternalError(absl::StrCat("read ", path.string(), ": \"",
+                                            text, "\" is not a process id"));
+  }
+  return pid;
+}
+
+}  // namespace pith

@@ -1,0 +1,77 @@
+#ifndef PITH_CORE_BASE_FILE_H_
+#define PITH_CORE_BASE_FILE_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace pith {
+
+// Owns a file descriptor.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(other.release()) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept;
+  UniqueFd(const UniqueFd&) = delete;
+  UniqueFd& operator=(const UniqueFd&) = delete;
+  ~UniqueFd();
+
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  int release();
+
+ private:
+  int fd_ = -1;
+};
+
+// "open /a/b: No such file or directory", with the status code that fits
+// `error_number`.
+absl::Status ErrnoStatus(int error_number, std::string_view action,
+                         const std::filesystem::path& path);
+
+// The whole file. kNotFound, kPermissionDenied, or kResourceExhausted if it is
+// larger than `max_bytes`.
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
+                                     uint64_t max_bytes = UINT64_MAX);
+
+// Replaces `path` by `content`, or leaves it as it was: temporary file, fsync,
+// rename, fsync of the directory.
+absl::Status WriteFileAtomically(const std::filesystem::path& path,
+                                 std::string_view content);
+
+// Creates `path` and its parents, mode 0700 for those that are new.
+absl::Status CreatePrivateDirectories(const std::filesystem::path& path);
+
+// Sum of the sizes on disk (allocated blocks) of all files below `directory`.
+absl::StatusOr<uint64_t> DirectoryBytes(const std::filesystem::path& directory);
+
+// An exclusive flock() on a file that holds the owner's pid. Released on
+// destruction, or when the process dies.
+class FileLock {
+ public:
+  // kFailedPrecondition naming the owner's pid if another process holds it.
+  static absl::StatusOr<FileLock> Acquire(const std::filesystem::path& path);
+
+  // The pid of the process that holds the lock at `path`, or nullopt if none
+  // does.
+  static absl::StatusOr<std::optional<pid_t>> Owner(
+      const std::filesystem::path& path);
+
+ private:
+  explicit FileLock(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_CORE_BASE_FILE_H_
