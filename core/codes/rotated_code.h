@@ -1,0 +1,71 @@
+#ifndef PITH_CORE_CODES_ROTATED_CODE_H_
+#define PITH_CORE_CODES_ROTATED_CODE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/codes/rotation.h"
+
+namespace pith {
+
+// A query made ready for scoring.
+struct RotatedQuery {
+  // Rotated coordinates as integers.
+  std::vector<int16_t> coordinates;
+  // 15 times their sum: what levels of (nibble - 7.5), doubled to be integers,
+  // take from twice the sum of products with the nibbles.
+  int32_t offset = 0;
+  // What the doubled integer product is multiplied with, beside the code's own
+  // scale.
+  float scale = 0;
+};
+
+// Training-free codes: four bits for each rotated coordinate and a two-byte
+// scale (RaBitQ, arXiv 2405.12497, and its multi-bit extension, arXiv
+// 2409.09913). A code's estimate of an inner product is unbiased: with u the
+// vector of levels (nibble - 7.5), <q, x> is estimated as <q, u> / <x, u> for
+// unit x, and 1 / <x, u> is the stored scale. Immutable, thread-safe.
+//
+// A code of padded dimension d is d/4 little-endian 16-bit words and the scale
+// as one more. Word j holds the nibbles of coordinates j, j + d/4, j + d/2 and
+// j + 3d/4 from its lowest bits up. The scale is a positive float with 4 bits
+// of exponent and 12 of mantissa: (1 + (s mod 4096) / 4096) * 2^(s / 4096 - 13)
+// with the quotient rounded down; it covers every 1 / <x, u> that can occur, at
+// a relative error of at most 2^-13. docs/index_format.md has the same.
+class RotatedCodec {
+ public:
+  // `dimension` as for Rotation.
+  explicit RotatedCodec(int dimension);
+
+  int dimension() const { return rotation_.dimension(); }
+  // 4 bits x padded dimension + 2 bytes of scale: 194 for 384.
+  size_t code_bytes() const;
+
+  // `vector`: dimension() floats of unit norm, to within a hundredth, which
+  // excludes zero and NaN; anything else is a bug of the caller. `code`:
+  // code_bytes() bytes. The levels' common step is the one that maximises the
+  // cosine between x and u, to within 2e-4 of the cosine.
+  void Encode(std::span<const float> vector, std::span<uint8_t> code) const;
+
+  // The unit vector that a code of Encode stands for.
+  void Decode(std::span<const uint8_t> code, std::span<float> vector) const;
+
+  // `query`: dimension() finite floats.
+  RotatedQuery Prepare(std::span<const float> query) const;
+
+  // out[i] = estimate of <query, x_i> for the i-th of out.size() codes that lie
+  // one after another in `codes`:
+  //   (2 * sum of coordinates * nibbles - offset) * (scale * code's scale)
+  // where the first factor is an exact integer made a float.
+  void Score(const RotatedQuery& query, std::span<const uint8_t> codes,
+             std::span<float> out) const;
+
+ private:
+  Rotation rotation_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_CORE_CODES_ROTATED_CODE_H_

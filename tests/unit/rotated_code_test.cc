@@ -1,0 +1,300 @@
+#include "core/codes/rotated_code.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "hwy/targets.h"
+
+#include "core/base/hash.h"
+
+namespace pith {
+namespace {
+
+std::vector<float> RandomUnitVector(int dimension, std::mt19937& random) {
+  std::normal_distribution<float> normal;
+  std::vector<float> vector(static_cast<size_t>(dimension));
+  double square = 0;
+  for (float& value : vector) {
+    value = normal(random);
+    square += static_cast<double>(value) * static_cast<double>(value);
+  }
+  for (float& value : vector) {
+    value /= static_cast<float>(std::sqrt(square));
+  }
+  return vector;
+}
+
+double Dot(std::span<const float> a, std::span<const float> b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+std::vector<uint8_t> Encode(const RotatedCodec& codec,
+                            std::span<const float> vector) {
+  std::vector<uint8_t> code(codec.code_bytes());
+  codec.Encode(vector, code);
+  return code;
+}
+
+// What the header says Score computes, from the bytes that it documents.
+float TwinScore(const RotatedQuery& query, std::span<const uint8_t> code) {
+  const size_t words = query.coordinates.size() / 4;
+  int64_t sum = 0;
+  for (size_t i = 0; i < query.coordinates.size(); ++i) {
+    const size_t word = i % words;
+    const int bits = code[2 * word] + 256 * code[2 * word + 1];
+    sum += query.coordinates[i] * (bits >> (4 * (i / words)) & 15);
+  }
+  const int64_t doubled = 2 * sum - query.offset;
+  EXPECT_EQ(static_cast<int32_t>(doubled), doubled);
+  const int scale = code[2 * words] + 256 * code[2 * words + 1];
+  const float code_scale = std::ldexp(
+      1.0f + static_cast<float>(scale % 4096) / 4096.0f, scale / 4096 - 13);
+  return static_cast<float>(static_cast<int32_t>(doubled)) *
+         (query.scale * code_scale);
+}
+
+// Every instruction set that this machine has, not only the one that dispatch
+// would choose.
+class RotatedCodecTarget : public testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override {
+    hwy::SetSupportedTargetsForTest(GetParam());
+    hwy::GetChosenTarget().DeInit();
+  }
+  void TearDown() override {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, RotatedCodecTarget,
+                         testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
+                         [](const auto& test) {
+                           return std::string(hwy::TargetName(test.param));
+                         });
+
+TEST_P(RotatedCodecTarget, ScoresEqualTheScalarTwinBitForBit) {
+  std::mt19937 random(1);
+  for (const int dimension :
+       {1, 2, 17, 63, 64, 65, 128, 129, 192, 300, 384, 500, 768, 1000}) {
+    SCOPED_TRACE(dimension);
+    const RotatedCodec codec(dimension);
+    const RotatedQuery query =
+        codec.Prepare(RandomUnitVector(dimension, random));
+    for (const size_t count : {0, 1, 2, 3, 4, 5, 63, 64, 65, 131}) {
+      // Any bytes, so that extremes occur; at an odd address.
+      std::vector<uint8_t> bytes(1 + count * codec.code_bytes());
+      for (uint8_t& byte : bytes) {
+        byte = static_cast<uint8_t>(random());
+      }
+      const std::span<const uint8_t> codes = std::span(bytes).subspan(1);
+      std::vector<float> scores(count);
+      codec.Score(query, codes, scores);
+      for (size_t i = 0; i < count; ++i) {
+        const float twin = TwinScore(
+            query, codes.subspan(i * codec.code_bytes(), codec.code_bytes()));
+        EXPECT_EQ(std::bit_cast<uint32_t>(scores[i]),
+                  std::bit_cast<uint32_t>(twin))
+            << "code " << i << " of " << count << ": " << scores[i] << " and "
+            << twin;
+      }
+    }
+  }
+}
+
+// The largest sums that can occur: all coordinates alike, all nibbles 15 or 0.
+TEST_P(RotatedCodecTarget, LargestSumsDoNotOverflow) {
+  for (const int dimension : {384, 4096, 65536}) {
+    SCOPED_TRACE(dimension);
+    const RotatedCodec codec(dimension);
+    const Rotation rotation(dimension, 0x70697468);
+    const size_t size = static_cast<size_t>(dimension);
+    std::vector<float> query(size);
+    rotation.ApplyInverse(std::vector<float>(size, 1.0f), query);
+    const RotatedQuery prepared = codec.Prepare(query);
+    for (const uint8_t byte : {uint8_t{0x00}, uint8_t{0xFF}}) {
+      const std::vector<uint8_t> code(codec.code_bytes(), byte);
+      float score = 0;
+      codec.Score(prepared, code, std::span(&score, 1));
+      EXPECT_EQ(score, TwinScore(prepared, code));
+      EXPECT_EQ(score > 0, byte == 0xFF);
+    }
+  }
+}
+
+TEST(RotatedCodec, CodeIsHalfAByteACoordinateAndTwoBytes) {
+  EXPECT_EQ(RotatedCodec(384).code_bytes(), 194u);
+  EXPECT_EQ(RotatedCodec(1).code_bytes(), 34u);
+  EXPECT_EQ(RotatedCodec(65).code_bytes(), 66u);
+}
+
+TEST(RotatedCodec, DecodesAtACosineOf994) {
+  std::mt19937 random(2);
+  for (const int dimension : {64, 100, 384, 768}) {
+    SCOPED_TRACE(dimension);
+    const RotatedCodec codec(dimension);
+    double sum = 0;
+    for (int i = 0; i < 200; ++i) {
+      const std::vector<float> vector = RandomUnitVector(dimension, random);
+      std::vector<float> decoded(vector.size());
+      codec.Decode(Encode(codec, vector), decoded);
+      EXPECT_NEAR(Dot(decoded, decoded), 1.0, 1e-5);
+      const double cosine = Dot(vector, decoded);
+      EXPECT_GT(cosine, 0.98);
+      sum += cosine;
+    }
+    EXPECT_GT(sum / 200, 0.9935);
+  }
+}
+
+// Vectors that are anything but Gaussian: the rotation has to make them so.
+TEST(RotatedCodec, SparseAndConstantVectorsDecodeAsWell) {
+  for (const int dimension : {1, 2, 64, 384, 1000}) {
+    SCOPED_TRACE(dimension);
+    const RotatedCodec codec(dimension);
+    const size_t size = static_cast<size_t>(dimension);
+    std::vector<std::vector<float>> vectors(3, std::vector<float>(size));
+    vectors[0][0] = 1;
+    vectors[1][size - 1] = -1;
+    vectors[2].assign(size, 1.0f / std::sqrt(static_cast<float>(dimension)));
+    for (const std::vector<float>& vector : vectors) {
+      std::vector<float> decoded(size);
+      codec.Decode(Encode(codec, vector), decoded);
+      EXPECT_GT(Dot(vector, decoded), 0.985);
+    }
+  }
+}
+
+TEST(RotatedCodec, StepIsNearlyTheBestOfAllSteps) {
+  constexpr int kDimension = 384;
+  std::mt19937 random(3);
+  const RotatedCodec codec(kDimension);
+  const Rotation rotation(kDimension, 0x70697468);
+  for (int i = 0; i < 20; ++i) {
+    const std::vector<float> vector = RandomUnitVector(kDimension, random);
+    std::vector<float> rotated(kDimension);
+    rotation.Apply(vector, rotated);
+    double best = 0;
+    for (double inverse_step = 10; inverse_step < 200; inverse_step += 0.05) {
+      double product = 0;
+      double square = 0;
+      for (const float value : rotated) {
+        const double magnitude = std::abs(static_cast<double>(value));
+        const double level =
+            std::min(std::floor(magnitude * inverse_step), 7.0) + 0.5;
+        product += magnitude * level;
+        square += level * level;
+      }
+      best = std::max(best, product / std::sqrt(square));
+    }
+    const std::vector<uint8_t> code = Encode(codec, vector);
+    double product = 0;
+    double square = 0;
+    for (size_t j = 0; j < kDimension; ++j) {
+      const size_t word = j % 96;
+      const int bits = code[2 * word] + 256 * code[2 * word + 1];
+      const double level = (bits >> (4 * (j / 96)) & 15) - 7.5;
+      product += static_cast<double>(rotated[j]) * level;
+      square += level * level;
+    }
+    EXPECT_GT(product / std::sqrt(square), best - 2e-4);
+  }
+}
+
+TEST(RotatedCodec, EstimateOfAVectorWithItselfIsItsSquaredNorm) {
+  std::mt19937 random(4);
+  for (const int dimension : {1, 64, 100, 384, 1000}) {
+    SCOPED_TRACE(dimension);
+    const RotatedCodec codec(dimension);
+    for (int i = 0; i < 20; ++i) {
+      const std::vector<float> vector = RandomUnitVector(dimension, random);
+      float score = 0;
+      codec.Score(codec.Prepare(vector), Encode(codec, vector),
+                  std::span(&score, 1));
+      EXPECT_NEAR(score, 1.0f, 5e-4f);
+    }
+  }
+}
+
+// Query and vector at cosines from -0.9 to 0.9: the mean error must vanish as
+// 1/sqrt(n), the spread is what 4 bits give.
+TEST(RotatedCodec, EstimatesAreUnbiasedWithASmallSpread) {
+  constexpr int kDimension = 384;
+  constexpr int kPairs = 2000;
+  std::mt19937 random(5);
+  const RotatedCodec codec(kDimension);
+  for (const double cosine : {-0.9, 0.0, 0.5, 0.9}) {
+    SCOPED_TRACE(cosine);
+    double sum = 0;
+    double squares = 0;
+    for (int i = 0; i < kPairs; ++i) {
+      const std::vector<float> vector = RandomUnitVector(kDimension, random);
+      std::vector<float> query = RandomUnitVector(kDimension, random);
+      for (size_t j = 0; j < query.size(); ++j) {
+        query[j] = static_cast<float>(cosine * static_cast<double>(vector[j]) +
+                                      std::sqrt(1 - cosine * cosine) *
+                                          static_cast<double>(query[j]));
+      }
+      float score = 0;
+      codec.Score(codec.Prepare(query), Encode(codec, vector),
+                  std::span(&score, 1));
+      const double error = static_cast<double>(score) - Dot(query, vector);
+      sum += error;
+      squares += error * error;
+    }
+    const double spread = std::sqrt(squares / kPairs);
+    EXPECT_LT(spread, 0.0062);
+    EXPECT_LT(std::abs(sum / kPairs), 4 * spread / std::sqrt(kPairs));
+  }
+}
+
+TEST(RotatedCodec, ScoresScaleWithTheQuery) {
+  std::mt19937 random(6);
+  const RotatedCodec codec(100);
+  const std::vector<float> vector = RandomUnitVector(100, random);
+  const std::vector<uint8_t> code = Encode(codec, vector);
+  for (const float norm : {0.0f, 1e-3f, 1e3f}) {
+    std::vector<float> query = vector;
+    for (float& value : query) {
+      value *= norm;
+    }
+    float score = -1;
+    codec.Score(codec.Prepare(query), code, std::span(&score, 1));
+    EXPECT_NEAR(score, norm, 5e-4f * norm);
+  }
+}
+
+// These bytes are on disk in every collection.
+TEST(RotatedCodec, CodesKeepTheirBytes) {
+  std::vector<float> vector(100);
+  double square = 0;
+  for (size_t i = 0; i < vector.size(); ++i) {
+    vector[i] = static_cast<float>(i % 7) - 2.5f;
+    square += static_cast<double>(vector[i] * vector[i]);
+  }
+  for (float& value : vector) {
+    value /= static_cast<float>(std::sqrt(square));
+  }
+  EXPECT_EQ(
+      ToHex(Encode(RotatedCodec(100), vector)),
+      "3a3d688654b87399974c74c85cf68944385686b8a5657b753773bc97797a778a4caad6bc"
+      "595bd97d6945867d94b5a49464c057b5a468633f58976869622956cf787d");
+}
+
+TEST(RotatedCodecDeathTest, VectorsThatAreNotUnitVectorsAreBugs) {
+  const RotatedCodec codec(64);
+  std::vector<uint8_t> code(codec.code_bytes());
+  EXPECT_DEATH(codec.Encode(std::vector<float>(64), code), "norm 0");
+  EXPECT_DEATH(codec.Encode(std::vector<float>(64, NAN), code), "norm");
+}
+
+}  // namespace
+}  // namespace pith
