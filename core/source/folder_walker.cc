@@ -1,0 +1,356 @@
+#include "core/source/folder_walker.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+#include "core/source/ignore_rules.h"
+
+namespace pith {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxIgnoreFileBytes = uint64_t{16} << 20;
+
+// In ascending precedence.
+constexpr std::array<std::string_view, 2> kIgnoreFileNames = {".gitignore",
+                                                              ".pithignore"};
+
+std::string SystemMessage(int error_number) {
+  return std::generic_category().message(error_number);
+}
+
+// An ignore file and, below it in precedence, those that came before.
+struct IgnoreScope {
+  std::string file_name;
+  // Bytes of the absolute path of the file's directory, with a slash.
+  size_t prefix_bytes = 0;
+  IgnoreRules rules;
+  std::shared_ptr<const IgnoreScope> outer;
+};
+using ScopePtr = std::shared_ptr<const IgnoreScope>;
+
+struct Directory {
+  std::string path;
+  ScopePtr scope;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  mode_t type = 0;
+  uint64_t bytes = 0;
+  bool readable = false;
+};
+
+class DirectoryStream {
+ public:
+  explicit DirectoryStream(DIR* stream) : stream_(stream) {}
+  DirectoryStream(const DirectoryStream&) = delete;
+  DirectoryStream& operator=(const DirectoryStream&) = delete;
+  ~DirectoryStream() { ::closedir(stream_); }
+  DIR* get() const { return stream_; }
+
+ private:
+  DIR* const stream_;
+};
+
+class Walk {
+ public:
+  Walk(const WalkOptions& options, const WalkVisitor& visitor)
+      : options_(options), visitor_(visitor) {}
+
+  absl::Status Run(const std::string& root) {
+    ScopePtr scope = ScopesAbove(root);
+    // One directory is open at a time, and none waits on the stack of calls.
+    std::vector<Directory> pending;
+    PITH_RETURN_IF_ERROR(Visit({root, std::move(scope)}, &pending, true));
+    while (!pending.empty()) {
+      const Directory directory = std::move(pending.back());
+      pending.pop_back();
+      PITH_RETURN_IF_ERROR(Visit(directory, &pending, false));
+    }
+    return absl::OkStatus();
+  }
+
+  // Visits a file that may hold text; kCancelled if the visitor stops.
+  absl::Status VisitFile(const std::string& path, const DirectoryEntry& file) {
+    if (file.bytes == 0) {
+      visitor_.skipped(path, SkipReason::kEmpty, "");
+    } else if (file.bytes > options_.max_file_bytes) {
+      visitor_.skipped(path, SkipReason::kTooLarge,
+                       absl::StrCat(file.bytes, " bytes, the limit is ",
+                                    options_.max_file_bytes));
+    } else if (!file.readable) {
+      visitor_.skipped(path, SkipReason::kUnreadable, SystemMessage(EACCES));
+    } else if (!visitor_.file(path, file.bytes)) {
+      return absl::CancelledError(
+          absl::StrCat("walk stopped by its visitor at ", path));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static std::string Join(const std::string& directory, std::string_view name) {
+    return absl::StrCat(directory, directory.ends_with('/') ? "" : "/",
+                        AbslView(name));
+  }
+
+  // `outer` with the ignore files of `directory` in front.
+  ScopePtr ScopeOf(const std::string& directory, ScopePtr outer) {
+    for (const std::string_view name : kIgnoreFileNames) {
+      const std::string path = Join(directory, name);
+      // As git does, a link is not taken for an ignore file.
+      struct stat status {};
+      if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+        continue;
+      }
+      absl::StatusOr<std::string> content = ReadFile(path, kMaxIgnoreFileBytes);
+      if (!content.ok()) {
+        visitor_.skipped(path, SkipReason::kUnreadable,
+                         StdView(content.status().message()));
+        continue;
+      }
+      IgnoreRules rules = IgnoreRules::Parse(*content);
+      if (!rules.empty()) {
+        outer = std::make_shared<const IgnoreScope>(
+            IgnoreScope{.file_name = path,
+                        .prefix_bytes = path.size() - name.size(),
+                        .rules = std::move(rules),
+                        .outer = std::move(outer)});
+      }
+    }
+    return outer;
+  }
+
+  // Of the directories from the one that holds .git down to the parent of
+  // `root`; null if none holds it.
+  ScopePtr ScopesAbove(const std::string& root) {
+    std::vector<std::string> directories;
+    bool in_repository = false;
+    for (fs::path directory = root;; directory = directory.parent_path()) {
+      if (directory != root) {
+        directories.push_back(directory.string());
+      }
+      struct stat status {};
+      if (::lstat((directory / ".git").c_str(), &status) == 0) {
+        in_repository = true;
+        break;
+      }
+      if (!directory.has_relative_path()) {
+        break;
+      }
+    }
+    ScopePtr scope;
+    if (in_repository) {
+      for (auto it = directories.rbegin(); it != directories.rend(); ++it) {
+        scope = ScopeOf(*it, std::move(scope));
+      }
+    }
+    return scope;
+  }
+
+  static const IgnoreRules::Rule* Decide(const IgnoreScope* scope,
+                                         const std::string& path,
+                                         bool is_directory,
+                                         const IgnoreScope** decider) {
+    for (; scope != nullptr; scope = scope->outer.get()) {
+      if (const IgnoreRules::Rule* rule = scope->rules.Match(
+              std::string_view(path).substr(scope->prefix_bytes),
+              is_directory)) {
+        *decider = scope;
+        return rule;
+      }
+    }
+    return nullptr;
+  }
+
+  // True, and said to the visitor, if the name or a rule keeps `path` out.
+  bool SkipByName(const std::string& path, const DirectoryEntry& entry,
+                  const IgnoreScope* scope) {
+    if (entry.name.starts_with('.')) {
+      visitor_.skipped(path, SkipReason::kHidden, "");
+      return true;
+    }
+    const IgnoreScope* decider = nullptr;
+    const IgnoreRules::Rule* rule =
+        Decide(scope, path, S_ISDIR(entry.type), &decider);
+    if (rule == nullptr || rule->negated) {
+      return false;
+    }
+    visitor_.skipped(
+        path, SkipReason::kIgnored,
+        absl::StrCat(decider->file_name, ":", rule->line, ": ", rule->text));
+    return true;
+  }
+
+  // The entries of `directory` by name. What cannot be looked at is said to the
+  // visitor.
+  absl::StatusOr<std::vector<DirectoryEntry>> Read(const std::string& directory,
+                                                   bool is_root) {
+    UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+                                              (is_root ? 0 : O_NOFOLLOW)));
+    if (!fd.valid()) {
+      return ErrnoStatus(errno, "open", directory);
+    }
+    DIR* const opened = ::fdopendir(fd.get());
+    if (opened == nullptr) {
+      return ErrnoStatus(errno, "open", directory);
+    }
+    (void)fd.release();  // Closed with the stream.
+    const DirectoryStream stream(opened);
+    std::vector<DirectoryEntry> entries;
+    while (true) {
+      errno = 0;
+      const dirent* next = ::readdir(stream.get());
+      if (next == nullptr) {
+        break;
+      }
+      const std::string_view name = next->d_name;
+      if (name == "." || name == "..") {
+        continue;
+      }
+      DirectoryEntry entry{.name = std::string(name)};
+      const int directory_fd = ::dirfd(stream.get());
+      struct stat status {};
+      if (::fstatat(directory_fd, next->d_name, &status, AT_SYMLINK_NOFOLLOW) !=
+          0) {
+        visitor_.skipped(Join(directory, name), SkipReason::kUnreadable,
+                         SystemMessage(errno));
+        continue;
+      }
+      entry.type = status.st_mode & S_IFMT;
+      entry.bytes = static_cast<uint64_t>(status.st_size);
+      entry.readable =
+          S_ISREG(entry.type) &&
+          ::faccessat(directory_fd, next->d_name, R_OK, AT_EACCESS) == 0;
+      entries.push_back(std::move(entry));
+    }
+    if (errno != 0) {
+      visitor_.skipped(directory, SkipReason::kUnreadable,
+                       SystemMessage(errno));
+    }
+    std::sort(entries.begin(), entries.end(),
+              [](const DirectoryEntry& a, const DirectoryEntry& b) {
+                return a.name < b.name;
+              });
+    return entries;
+  }
+
+  // Visits the files of `directory` and puts its subdirectories on `pending`,
+  // the first on top.
+  absl::Status Visit(const Directory& directory,
+                     std::vector<Directory>* pending, bool is_root) {
+    const absl::StatusOr<std::vector<DirectoryEntry>> entries =
+        Read(directory.path, is_root);
+    if (!entries.ok()) {
+      if (is_root) {
+        return entries.status();
+      }
+      visitor_.skipped(directory.path, SkipReason::kUnreadable,
+                       StdView(entries.status().message()));
+      return absl::OkStatus();
+    }
+    const ScopePtr scope = ScopeOf(directory.path, directory.scope);
+    const size_t first = pending->size();
+    for (const DirectoryEntry& entry : *entries) {
+      const std::string path = Join(directory.path, entry.name);
+      if (SkipByName(path, entry, scope.get())) {
+        continue;
+      }
+      if (S_ISREG(entry.type)) {
+        PITH_RETURN_IF_ERROR(VisitFile(path, entry));
+      } else if (S_ISDIR(entry.type)) {
+        pending->push_back({path, scope});
+      } else {
+        visitor_.skipped(path,
+                         S_ISLNK(entry.type) ? SkipReason::kSymlink
+                                             : SkipReason::kNotRegular,
+                         "");
+      }
+    }
+    std::reverse(pending->begin() + static_cast<std::ptrdiff_t>(first),
+                 pending->end());
+    return absl::OkStatus();
+  }
+
+  const WalkOptions& options_;
+  const WalkVisitor& visitor_;
+};
+
+}  // namespace
+
+std::string_view SkipReasonName(SkipReason reason) {
+  switch (reason) {
+    case SkipReason::kHidden:
+      return "hidden";
+    case SkipReason::kIgnored:
+      return "ignored";
+    case SkipReason::kNotRegular:
+      return "not a regular file";
+    case SkipReason::kSymlink:
+      return "symbolic link";
+    case SkipReason::kEmpty:
+      return "empty";
+    case SkipReason::kTooLarge:
+      return "too large";
+    case SkipReason::kBinary:
+      return "binary";
+    case SkipReason::kNotUtf8:
+      return "not UTF-8";
+    case SkipReason::kUnreadable:
+      return "unreadable";
+  }
+  return "unknown";
+}
+
+absl::Status WalkFolder(const std::filesystem::path& root,
+                        const WalkOptions& options,
+                        const WalkVisitor& visitor) {
+  if (!root.is_absolute() || root.lexically_normal() != root) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("walk ", root.string(),
+                     ": the path is not absolute or has . or .. in it"));
+  }
+  std::string path = root.string();
+  if (path.size() > 1 && path.ends_with('/')) {
+    path.pop_back();
+  }
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    return ErrnoStatus(errno, "walk", path);
+  }
+  Walk walk(options, visitor);
+  if (S_ISDIR(status.st_mode)) {
+    return walk.Run(path);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    visitor.skipped(path, SkipReason::kNotRegular, "");
+    return absl::OkStatus();
+  }
+  if (::access(path.c_str(), R_OK) != 0) {
+    return ErrnoStatus(errno, "read", path);
+  }
+  return walk.VisitFile(path, {.name = root.filename().string(),
+                               .type = S_IFREG,
+                               .bytes = static_cast<uint64_t>(status.st_size),
+                               .readable = true});
+}
+
+}  // namespace pith

@@ -1,0 +1,18 @@
+#ifndef PITH_CORE_TEXT_TEXT_CHECK_H_
+#define PITH_CORE_TEXT_TEXT_CHECK_H_
+
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace pith {
+
+// OK if `bytes` is text that can be indexed: valid UTF-8 without NUL bytes.
+// Else kInvalidArgument that says what it is: a binary file (NUL byte or a
+// known binary signature near the start), UTF-16, or the offset of the first
+// byte that is not UTF-8. Empty text is OK.
+absl::Status CheckText(std::string_view bytes);
+
+}  // namespace pith
+
+#endif  // PITH_CORE_TEXT_TEXT_CHECK_H_
