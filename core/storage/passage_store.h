@@ -1,0 +1,115 @@
+#ifndef PITH_CORE_STORAGE_PASSAGE_STORE_H_
+#define PITH_CORE_STORAGE_PASSAGE_STORE_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "core/base/ids.h"
+#include "core/storage/document.h"
+
+namespace pith {
+
+// Counts that every batch carries forward, so that status never needs a scan.
+struct StoreCounts {
+  uint64_t documents = 0;
+  uint64_t passages = 0;
+  // Passages that are stored but have no code yet.
+  uint64_t pending = 0;
+  // Bytes of text in all passages.
+  uint64_t text_bytes = 0;
+  DocumentNumber next_document{1};
+
+  friend bool operator==(const StoreCounts&, const StoreCounts&) = default;
+};
+
+// Changes that are applied together or not at all.
+struct StoreBatch {
+  struct Document {
+    DocumentNumber number{};
+    DocumentRecord record;
+  };
+  struct Code {
+    PassageId id{};
+    std::string bytes;
+  };
+
+  // Added, or replaced if the number exists. Replacing never changes a
+  // document's id.
+  std::vector<Document> put_documents;
+  // Number and id of documents that go; their passages are listed in
+  // erase_passages.
+  std::vector<std::pair<DocumentNumber, std::string>> erase_documents;
+  // New passages; each is pending until it gets a code.
+  std::vector<Passage> put_passages;
+  // Text, code and pending mark go.
+  std::vector<PassageId> erase_passages;
+  // Codes of passages that exist and are pending.
+  std::vector<Code> put_codes;
+  // The counts after this batch.
+  StoreCounts counts;
+};
+
+enum class Durability {
+  kSynced,    // survives power loss once Commit returns
+  kBuffered,  // survives a crash of the process only
+};
+
+struct DocumentSummary {
+  std::string id;
+  DocumentNumber number{};
+};
+
+// Durable documents, passages and codes of one collection. Thread-safe; Commit
+// calls are made by one thread at a time. Every read fails with kDataLoss if
+// bytes on disk are not what was written.
+class PassageStore {
+ public:
+  virtual ~PassageStore() = default;
+
+  virtual absl::Status Commit(const StoreBatch& batch,
+                              Durability durability) = 0;
+
+  virtual absl::StatusOr<StoreCounts> GetCounts() const = 0;
+
+  virtual absl::StatusOr<std::optional<DocumentNumber>> FindDocument(
+      std::string_view id) const = 0;
+  virtual absl::StatusOr<std::optional<DocumentRecord>> GetDocument(
+      DocumentNumber number) const = 0;
+
+  // Result i is for ids[i]; nullopt where no such passage exists.
+  virtual absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
+      std::span<const PassageId> ids) const = 0;
+
+  // Up to `limit` documents whose id starts with `prefix` and is greater than
+  // `after` (from the first if nullopt), in byte order of ids.
+  virtual absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
+      std::string_view prefix, std::optional<std::string_view> after,
+      size_t limit) const = 0;
+
+  // Up to `limit` pending passages with an id of `from` or more, in order of
+  // id.
+  virtual absl::StatusOr<std::vector<PassageId>> ListPending(
+      PassageId from, size_t limit) const = 0;
+
+  // Calls `visit` with every code, in order of passage id, until it returns a
+  // status that is not OK; returns that status.
+  virtual absl::Status VisitCodes(
+      const std::function<absl::Status(PassageId, std::string_view code)>&
+          visit) const = 0;
+
+  // Flushes and compacts until the bytes on disk are those of a store at rest.
+  virtual absl::Status Settle() = 0;
+};
+
+}  // namespace pith
+
+#endif  // PITH_CORE_STORAGE_PASSAGE_STORE_H_

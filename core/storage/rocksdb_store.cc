@@ -1,0 +1,597 @@
+#include "core/storage/rocksdb_store.h"
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/db.h"
+#include "rocksdb/env.h"
+#include "rocksdb/file_system.h"
+#include "rocksdb/listener.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#include "rocksdb/table_properties.h"
+#include "rocksdb/write_batch.h"
+#include "rocksdb/write_buffer_manager.h"
+
+#include "core/base/coding.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+#include "core/storage/record_format.h"
+
+namespace pith {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr uint32_t kFormatVersion = 1;
+constexpr char kFormatKey[] = "format";
+constexpr char kConfigurationKey[] = "configuration";
+constexpr char kCountsKey[] = "counts";
+
+// Positions in kColumnNames and in Database::columns.
+enum Column : size_t {
+  kMeta,
+  kDocuments,
+  kIds,
+  kPassages,
+  kPending,
+  kCodes,
+  kColumnCount,
+};
+constexpr std::array<const char*, kColumnCount> kColumnNames = {
+    // RocksDB insists on a column family of this name.
+    "default", "documents", "ids", "passages", "pending", "codes"};
+
+// Codes are as good as random, the others tiny.
+bool IsCompressed(Column column) {
+  return column == kDocuments || column == kIds || column == kPassages;
+}
+
+absl::Status FromRocksDb(const rocksdb::Status& status,
+                         std::string_view action) {
+  if (status.ok()) {
+    return absl::OkStatus();
+  }
+  const std::string message =
+      absl::StrCat(AbslView(action), ": ", status.ToString());
+  if (status.IsCorruption() || status.IsPathNotFound()) {
+    // A path that is not found is a file that the manifest names.
+    return absl::DataLossError(message);
+  }
+  if (status.IsNoSpace() || status.IsMemoryLimit() ||
+      status.subcode() == rocksdb::Status::kSpaceLimit) {
+    return absl::ResourceExhaustedError(message);
+  }
+  if (status.IsBusy() || status.IsTryAgain() || status.IsTimedOut()) {
+    return absl::UnavailableError(message);
+  }
+  return absl::InternalError(message);
+}
+
+// As FromRocksDb, for opening, where a lock that is taken is an I/O error
+// without a code of its own.
+absl::Status FromOpening(const rocksdb::Status& status,
+                         std::string_view action) {
+  if (status.IsIOError() && absl::StrContains(status.ToString(), "/LOCK:")) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(AbslView(action), ": already open: ", status.ToString()));
+  }
+  return FromRocksDb(status, action);
+}
+
+rocksdb::Slice ToSlice(std::string_view bytes) {
+  return {bytes.data(), bytes.size()};
+}
+
+std::string_view ToView(const rocksdb::Slice& slice) {
+  return {slice.data(), slice.size()};
+}
+
+// For reads of many keys in order, once.
+rocksdb::ReadOptions ScanOptions() {
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  options.readahead_size = size_t{1} << 20;
+  return options;
+}
+
+absl::Status Rename(const fs::path& from, const fs::path& to,
+                    rocksdb::Env& env) {
+  const std::string action = absl::StrCat("rename ", from.string());
+  PITH_RETURN_IF_ERROR(
+      FromRocksDb(env.RenameFile(from.string(), to.string()), action));
+  std::unique_ptr<rocksdb::Directory> parent;
+  PITH_RETURN_IF_ERROR(FromRocksDb(
+      env.NewDirectory(to.has_parent_path() ? to.parent_path().string() : ".",
+                       &parent),
+      action));
+  return FromRocksDb(parent->Fsync(), action);
+}
+
+// RocksDB's own recovery from a full disk polls; a Commit that finds the store
+// stopped resumes it instead, so that it never waits for a poll.
+class NoAutomaticRecovery : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
+                            rocksdb::Status /*error*/,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
+}  // namespace
+
+struct RocksDbShared::State {
+  // Owns the environment of a file system that was given.
+  std::unique_ptr<rocksdb::Env> own_env;
+  rocksdb::Env* env = nullptr;
+  std::shared_ptr<rocksdb::Cache> block_cache;
+  std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
+  int background_threads = 1;
+
+  rocksdb::DBOptions DatabaseOptions() const {
+    rocksdb::DBOptions options;
+    options.env = env;
+    options.write_buffer_manager = write_buffers;
+    options.max_background_jobs = background_threads + 1;
+    options.listeners = {std::make_shared<NoAutomaticRecovery>()};
+    options.paranoid_checks = true;
+    // Damage in the middle of a log is an error; a record that a crash cut off
+    // at its end was never acknowledged.
+    options.wal_recovery_mode =
+        rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+    // One busy column family must not keep the others' logs for long.
+    options.max_total_wal_size = uint64_t{32} << 20;
+    // A log preallocates as much as a write buffer and more, for each store.
+    options.allow_fallocate = false;
+    options.max_manifest_file_size = uint64_t{1} << 20;
+    options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+    options.max_log_file_size = size_t{1} << 20;
+    options.keep_log_file_num = 2;
+    options.stats_dump_period_sec = 0;
+    options.stats_persist_period_sec = 0;
+    return options;
+  }
+
+  rocksdb::ColumnFamilyOptions ColumnOptions(Column column) const {
+    rocksdb::BlockBasedTableOptions table;
+    table.block_cache = block_cache;
+    // In the cache, indexes count against its bound.
+    table.cache_index_and_filter_blocks = true;
+
+    rocksdb::ColumnFamilyOptions options;
+    options.write_buffer_size = size_t{8} << 20;
+    options.arena_block_size = size_t{128} << 10;
+    options.level_compaction_dynamic_level_bytes = true;
+    // Upper levels live for a short time.
+    options.compression = rocksdb::kLZ4Compression;
+    options.bottommost_compression =
+        IsCompressed(column) ? rocksdb::kZSTD : rocksdb::kNoCompression;
+    if (column == kDocuments || column == kPassages) {
+      // Text of 100,000 abstracts cut at 330 bytes takes 38.4 % in blocks of
+      // 4 KB, 37.0 % of 16 KB and 36.9 % of 32 KB (at level 6, with 64 KB of
+      // dictionary), while a read decompresses a whole block. Level 9 with a
+      // larger dictionary takes 35.0 %.
+      table.block_size = size_t{16} << 10;
+      rocksdb::CompressionOptions& zstd = options.bottommost_compression_opts;
+      zstd.enabled = true;
+      zstd.level = 9;
+      zstd.max_dict_bytes = 110 << 10;
+      zstd.zstd_max_train_bytes = 100 * zstd.max_dict_bytes;
+      // What a compaction holds in memory until it has trained.
+      zstd.max_dict_buffer_bytes = uint64_t{8} << 20;
+    }
+    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    return options;
+  }
+
+  std::vector<rocksdb::ColumnFamilyDescriptor> Columns() const {
+    std::vector<rocksdb::ColumnFamilyDescriptor> columns;
+    for (size_t i = 0; i < kColumnCount; ++i) {
+      columns.emplace_back(kColumnNames[i],
+                           ColumnOptions(static_cast<Column>(i)));
+    }
+    return columns;
+  }
+};
+
+RocksDbShared::RocksDbShared(const Options& options)
+    : state_(std::make_unique<State>()) {
+  if (options.file_system != nullptr) {
+    state_->own_env = rocksdb::NewCompositeEnv(options.file_system);
+    state_->env = state_->own_env.get();
+  } else {
+    state_->env = rocksdb::Env::Default();
+  }
+  state_->env->SetBackgroundThreads(options.background_threads,
+                                    rocksdb::Env::LOW);
+  state_->env->SetBackgroundThreads(1, rocksdb::Env::HIGH);
+  state_->background_threads = options.background_threads;
+  state_->block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+  state_->write_buffers =
+      std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
+}
+
+RocksDbShared::~RocksDbShared() = default;
+
+struct RocksDbStore::Database {
+  // For messages.
+  std::string name;
+  std::unique_ptr<rocksdb::DB> db;
+  std::vector<rocksdb::ColumnFamilyHandle*> columns;
+
+  ~Database() {
+    for (rocksdb::ColumnFamilyHandle* column : columns) {
+      // Fails only for a handle that is null.
+      (void)db->DestroyColumnFamilyHandle(column);
+    }
+  }
+
+  std::string Action(std::string_view verb) const {
+    return absl::StrCat(AbslView(verb), " store ", name);
+  }
+
+  // nullopt where there is no such key.
+  absl::StatusOr<std::optional<std::string>> Get(Column column,
+                                                 std::string_view key) const {
+    std::string value;
+    const rocksdb::Status status =
+        db->Get(rocksdb::ReadOptions(), columns[column], ToSlice(key), &value);
+    if (status.IsNotFound()) {
+      return std::nullopt;
+    }
+    PITH_RETURN_IF_ERROR(FromRocksDb(status, Action("read")));
+    return value;
+  }
+
+  absl::StatusOr<std::string> GetMeta(std::string_view key) const {
+    PITH_ASSIGN_OR_RETURN(std::optional<std::string> value, Get(kMeta, key));
+    if (!value.has_value()) {
+      return absl::DataLossError(absl::StrCat(
+          Action("read"), ": no value for \"", AbslView(key), "\""));
+    }
+    return *std::move(value);
+  }
+
+  absl::Status Compact(Column column,
+                       rocksdb::BottommostLevelCompaction bottommost) const {
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = false;
+    options.bottommost_level_compaction = bottommost;
+    return FromRocksDb(
+        db->CompactRange(options, columns[column], nullptr, nullptr),
+        Action("compact"));
+  }
+
+  // Whether the tables of a column family that has nothing above its bottommost
+  // level are as a rewrite would leave them. RocksDB moves the first tables of
+  // a store down as they are: with the upper levels' compression, without a
+  // dictionary, and with marks for keys that are deleted.
+  absl::StatusOr<bool> IsAtRest(Column column) const {
+    rocksdb::TablePropertiesCollection tables;
+    PITH_RETURN_IF_ERROR(
+        FromRocksDb(db->GetPropertiesOfAllTables(columns[column], &tables),
+                    Action("read table properties of")));
+    const std::string_view compression =
+        IsCompressed(column) ? "ZSTD" : "NoCompression";
+    return std::all_of(tables.begin(), tables.end(), [&](const auto& table) {
+      return table.second->compression_name == compression &&
+             table.second->num_deletions == 0;
+    });
+  }
+
+  absl::Status CheckFormat() const {
+    PITH_ASSIGN_OR_RETURN(const std::string bytes, GetMeta(kFormatKey));
+    Decoder decoder(bytes);
+    const uint32_t version = decoder.Fixed32();
+    if (!decoder.done() || version == 0) {
+      return absl::DataLossError(absl::StrCat(Action("open"), ": format has ",
+                                              bytes.size(),
+                                              " bytes and is no version"));
+    }
+    if (version > kFormatVersion) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          Action("open"), ": format ", version,
+          " is newer than this build, which reads up to ", kFormatVersion));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::StatusOr<std::unique_ptr<Database>> Open(
+      const fs::path& directory, const RocksDbShared::State& shared) {
+    auto database = std::make_unique<Database>();
+    database->name = directory.string();
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status status =
+        rocksdb::DB::Open(shared.DatabaseOptions(), directory.string(),
+                          shared.Columns(), &database->columns, &db);
+    database->db.reset(db);
+    PITH_RETURN_IF_ERROR(FromOpening(status, database->Action("open")));
+    return database;
+  }
+
+  // Why a store with other column families than ours cannot be opened. Reads no
+  // more than the format.
+  static absl::Status ExplainColumns(const fs::path& directory,
+                                     const RocksDbShared::State& shared) {
+    Database database;
+    database.name = directory.string();
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(
+        shared.DatabaseOptions(), directory.string(),
+        {{kColumnNames[kMeta], shared.ColumnOptions(kMeta)}}, &database.columns,
+        &db);
+    database.db.reset(db);
+    PITH_RETURN_IF_ERROR(FromOpening(status, database.Action("open")));
+    PITH_RETURN_IF_ERROR(database.CheckFormat());
+    return absl::DataLossError(absl::StrCat(
+        database.Action("open"), ": its column families are not those of ",
+        "format ", kFormatVersion));
+  }
+
+  static absl::Status Create(const fs::path& directory,
+                             std::string_view configuration,
+                             const RocksDbShared::State& shared) {
+    Database database;
+    database.name = directory.string();
+    rocksdb::DBOptions options = shared.DatabaseOptions();
+    options.create_if_missing = true;
+    options.create_missing_column_families = true;
+    options.error_if_exists = true;
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status opened = rocksdb::DB::Open(
+        options, directory.string(), shared.Columns(), &database.columns, &db);
+    database.db.reset(db);
+    PITH_RETURN_IF_ERROR(FromOpening(opened, database.Action("create")));
+
+    std::string format;
+    PutFixed32(kFormatVersion, format);
+    rocksdb::WriteBatch batch;
+    batch.Put(kFormatKey, format);
+    batch.Put(kConfigurationKey, ToSlice(configuration));
+    batch.Put(kCountsKey, EncodeCounts(StoreCounts()));
+    rocksdb::WriteOptions write;
+    write.sync = true;
+    return FromRocksDb(database.db->Write(write, &batch),
+                       database.Action("create"));
+  }
+};
+
+RocksDbStore::RocksDbStore(std::unique_ptr<Database> database,
+                           std::string configuration)
+    : database_(std::move(database)),
+      configuration_(std::move(configuration)) {}
+
+RocksDbStore::~RocksDbStore() = default;
+
+absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Create(
+    const fs::path& directory, std::string_view configuration,
+    RocksDbShared& shared) {
+  std::error_code error;
+  if (fs::exists(directory, error)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("create store ", directory.string(), ": it exists"));
+  }
+  // RocksDB takes many steps to create a database; a rename takes one.
+  fs::path fresh = directory;
+  fresh += ".new";
+  fs::remove_all(fresh, error);
+  if (error) {
+    return ErrnoStatus(error.value(), "remove", fresh);
+  }
+  const absl::Status created =
+      Database::Create(fresh, configuration, *shared.state_);
+  if (!created.ok()) {
+    fs::remove_all(fresh, error);
+    return created;
+  }
+  PITH_RETURN_IF_ERROR(Rename(fresh, directory, *shared.state_->env));
+  return Open(directory, shared);
+}
+
+absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(
+    const fs::path& directory, RocksDbShared& shared) {
+  const std::string action = absl::StrCat("open store ", directory.string());
+  std::error_code error;
+  if (!fs::exists(directory, error)) {
+    return absl::NotFoundError(absl::StrCat(action, ": no such directory"));
+  }
+  std::vector<std::string> columns;
+  PITH_RETURN_IF_ERROR(FromOpening(
+      rocksdb::DB::ListColumnFamilies(shared.state_->DatabaseOptions(),
+                                      directory.string(), &columns),
+      action));
+  if (!std::is_permutation(columns.begin(), columns.end(), kColumnNames.begin(),
+                           kColumnNames.end())) {
+    return Database::ExplainColumns(directory, *shared.state_);
+  }
+  PITH_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
+                        Database::Open(directory, *shared.state_));
+  PITH_RETURN_IF_ERROR(database->CheckFormat());
+  PITH_ASSIGN_OR_RETURN(std::string configuration,
+                        database->GetMeta(kConfigurationKey));
+  std::unique_ptr<RocksDbStore> store(
+      new RocksDbStore(std::move(database), std::move(configuration)));
+  PITH_RETURN_IF_ERROR(store->GetCounts().status());
+  return store;
+}
+
+absl::Status RocksDbStore::Commit(const StoreBatch& batch,
+                                  Durability durability) {
+  const auto& columns = database_->columns;
+  rocksdb::WriteBatch write;
+  // Erasures first: a document that is erased and added again in one batch has
+  // the same id under another number.
+  for (const auto& [number, id] : batch.erase_documents) {
+    write.Delete(columns[kDocuments], EncodeDocumentKey(number));
+    write.Delete(columns[kIds], id);
+  }
+  for (const PassageId id : batch.erase_passages) {
+    const std::string key = EncodePassageKey(id);
+    write.Delete(columns[kPassages], key);
+    write.Delete(columns[kPending], key);
+    write.Delete(columns[kCodes], key);
+  }
+  for (const StoreBatch::Document& document : batch.put_documents) {
+    CHECK_LT(static_cast<uint64_t>(document.number),
+             static_cast<uint64_t>(batch.counts.next_document));
+    write.Put(columns[kDocuments], EncodeDocumentKey(document.number),
+              EncodeDocumentRecord(document.record));
+    write.Put(columns[kIds], document.record.id,
+              EncodeDocumentNumber(document.number));
+  }
+  for (const Passage& passage : batch.put_passages) {
+    const std::string key = EncodePassageKey(passage.id);
+    write.Put(columns[kPassages], key, EncodePassageValue(passage));
+    write.Put(columns[kPending], key, rocksdb::Slice());
+  }
+  // After the passages: one that is new may come with its code.
+  for (const StoreBatch::Code& code : batch.put_codes) {
+    const std::string key = EncodePassageKey(code.id);
+    write.Put(columns[kCodes], key, code.bytes);
+    write.Delete(columns[kPending], key);
+  }
+  write.Put(columns[kMeta], kCountsKey, EncodeCounts(batch.counts));
+
+  rocksdb::WriteOptions options;
+  options.sync = durability == Durability::kSynced;
+  rocksdb::Status status = database_->db->Write(options, &write);
+  // After a failed write or flush RocksDB refuses all writes until it is
+  // resumed, which flushes what the damaged log was to keep.
+  if (!status.ok() && database_->db->Resume().ok()) {
+    status = database_->db->Write(options, &write);
+  }
+  return FromRocksDb(status, database_->Action("write to"));
+}
+
+absl::StatusOr<StoreCounts> RocksDbStore::GetCounts() const {
+  PITH_ASSIGN_OR_RETURN(const std::string bytes,
+                        database_->GetMeta(kCountsKey));
+  return DecodeCounts(bytes);
+}
+
+absl::StatusOr<std::optional<DocumentNumber>> RocksDbStore::FindDocument(
+    std::string_view id) const {
+  PITH_ASSIGN_OR_RETURN(const std::optional<std::string> bytes,
+                        database_->Get(kIds, id));
+  if (!bytes.has_value()) {
+    return std::nullopt;
+  }
+  return DecodeDocumentNumber(*bytes);
+}
+
+absl::StatusOr<std::optional<DocumentRecord>> RocksDbStore::GetDocument(
+    DocumentNumber number) const {
+  PITH_ASSIGN_OR_RETURN(const std::optional<std::string> bytes,
+                        database_->Get(kDocuments, EncodeDocumentKey(number)));
+  if (!bytes.has_value()) {
+    return std::nullopt;
+  }
+  return DecodeDocumentRecord(*bytes);
+}
+
+absl::StatusOr<std::vector<std::optional<Passage>>> RocksDbStore::GetPassages(
+    std::span<const PassageId> ids) const {
+  std::vector<std::string> keys;
+  keys.reserve(ids.size());
+  for (const PassageId id : ids) {
+    keys.push_back(EncodePassageKey(id));
+  }
+  const std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
+  std::vector<rocksdb::PinnableSlice> values(ids.size());
+  std::vector<rocksdb::Status> statuses(ids.size());
+  database_->db->MultiGet(rocksdb::ReadOptions(), database_->columns[kPassages],
+                          slices.size(), slices.data(), values.data(),
+                          statuses.data());
+  std::vector<std::optional<Passage>> passages(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (statuses[i].IsNotFound()) {
+      continue;
+    }
+    PITH_RETURN_IF_ERROR(
+        FromRocksDb(statuses[i], database_->Action("read passages of")));
+    PITH_ASSIGN_OR_RETURN(passages[i],
+                          DecodePassageValue(ids[i], ToView(values[i])));
+  }
+  return passages;
+}
+
+absl::StatusOr<std::vector<DocumentSummary>> RocksDbStore::ListDocuments(
+    std::string_view prefix, std::optional<std::string_view> after,
+    size_t limit) const {
+  const std::unique_ptr<rocksdb::Iterator> it(database_->db->NewIterator(
+      rocksdb::ReadOptions(), database_->columns[kIds]));
+  std::string first(prefix);
+  if (after.has_value() && *after >= first) {
+    // The smallest key greater than `after`.
+    first = *after;
+    first.push_back('\0');
+  }
+  std::vector<DocumentSummary> documents;
+  for (it->Seek(first); it->Valid() && documents.size() < limit &&
+                        it->key().starts_with(ToSlice(prefix));
+       it->Next()) {
+    PITH_ASSIGN_OR_RETURN(const DocumentNumber number,
+                          DecodeDocumentNumber(ToView(it->value())));
+    documents.push_back({it->key().ToString(), number});
+  }
+  PITH_RETURN_IF_ERROR(
+      FromRocksDb(it->status(), database_->Action("list documents of")));
+  return documents;
+}
+
+absl::StatusOr<std::vector<PassageId>> RocksDbStore::ListPending(
+    PassageId from, size_t limit) const {
+  const std::unique_ptr<rocksdb::Iterator> it(
+      database_->db->NewIterator(ScanOptions(), database_->columns[kPending]));
+  std::vector<PassageId> ids;
+  for (it->Seek(EncodePassageKey(from)); it->Valid() && ids.size() < limit;
+       it->Next()) {
+    PITH_ASSIGN_OR_RETURN(const PassageId id,
+                          DecodePassageKey(ToView(it->key())));
+    ids.push_back(id);
+  }
+  PITH_RETURN_IF_ERROR(
+      FromRocksDb(it->status(), database_->Action("list pending of")));
+  return ids;
+}
+
+absl::Status RocksDbStore::VisitCodes(
+    const std::function<absl::Status(PassageId, std::string_view code)>& visit)
+    const {
+  const std::unique_ptr<rocksdb::Iterator> it(
+      database_->db->NewIterator(ScanOptions(), database_->columns[kCodes]));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    PITH_ASSIGN_OR_RETURN(const PassageId id,
+                          DecodePassageKey(ToView(it->key())));
+    PITH_RETURN_IF_ERROR(visit(id, ToView(it->value())));
+  }
+  return FromRocksDb(it->status(), database_->Action("read codes of"));
+}
+
+absl::Status RocksDbStore::Settle() {
+  PITH_RETURN_IF_ERROR(FromRocksDb(
+      database_->db->Flush(rocksdb::FlushOptions(), database_->columns),
+      database_->Action("flush")));
+  for (size_t i = 0; i < kColumnCount; ++i) {
+    const Column column = static_cast<Column>(i);
+    using rocksdb::BottommostLevelCompaction;
+    PITH_RETURN_IF_ERROR(
+        database_->Compact(column, BottommostLevelCompaction::kSkip));
+    PITH_ASSIGN_OR_RETURN(const bool at_rest, database_->IsAtRest(column));
+    if (!at_rest) {
+      PITH_RETURN_IF_ERROR(database_->Compact(
+          column, BottommostLevelCompaction::kForceOptimized));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace pith

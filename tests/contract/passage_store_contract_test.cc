@@ -1,0 +1,413 @@
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "core/storage/passage_store.h"
+#include "core/storage/rocksdb_store.h"
+#include "tests/fakes/in_memory_passage_store.h"
+#include "tests/status_matchers.h"
+
+namespace pith {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Optional;
+
+// Owns a store and what it needs; a store that is reopened has lost what it did
+// not write down.
+class StoreHolder {
+ public:
+  virtual ~StoreHolder() = default;
+  virtual PassageStore& store() = 0;
+  virtual void Reopen() = 0;
+};
+
+class InMemoryHolder : public StoreHolder {
+ public:
+  PassageStore& store() override { return store_; }
+  void Reopen() override {}
+
+ private:
+  InMemoryPassageStore store_;
+};
+
+class RocksDbHolder : public StoreHolder {
+ public:
+  RocksDbHolder() : root_(Root()), shared_({}) {
+    std::filesystem::remove_all(root_);
+    std::filesystem::create_directory(root_);
+    auto store = RocksDbStore::Create(root_ / "store", "", shared_);
+    EXPECT_OK(store);
+    store_ = *std::move(store);
+  }
+  ~RocksDbHolder() override {
+    store_.reset();
+    std::filesystem::remove_all(root_);
+  }
+
+  PassageStore& store() override { return *store_; }
+  void Reopen() override {
+    store_.reset();
+    auto store = RocksDbStore::Open(root_ / "store", shared_);
+    EXPECT_OK(store);
+    store_ = *std::move(store);
+  }
+
+ private:
+  static std::string Root() {
+    std::string test =
+        testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::replace(test.begin(), test.end(), '/', '.');
+    return testing::TempDir() + "/passage_store_contract." + test;
+  }
+
+  std::filesystem::path root_;
+  RocksDbShared shared_;
+  std::unique_ptr<PassageStore> store_;
+};
+
+struct StoreKind {
+  std::string name;
+  std::function<std::unique_ptr<StoreHolder>()> create;
+  // What was committed is there after the store is closed and opened again.
+  bool survives_reopening = false;
+};
+
+void PrintTo(const StoreKind& kind, std::ostream* out) {
+  *out << kind.name;
+}
+
+class PassageStoreContract : public testing::TestWithParam<StoreKind> {
+ protected:
+  void SetUp() override { holder_ = GetParam().create(); }
+  PassageStore& store() { return holder_->store(); }
+
+  // Runs `check` now, settled, and reopened if that is promised.
+  void AtEveryStage(const std::function<void()>& check) {
+    {
+      SCOPED_TRACE("as committed");
+      check();
+    }
+    if (GetParam().survives_reopening) {
+      SCOPED_TRACE("reopened");
+      holder_->Reopen();
+      check();
+    }
+    SCOPED_TRACE("settled");
+    EXPECT_OK(store().Settle());
+    check();
+  }
+
+  std::unique_ptr<StoreHolder> holder_;
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, PassageStoreContract,
+    testing::Values(
+        StoreKind{.name = "InMemory",
+                  .create = [] { return std::make_unique<InMemoryHolder>(); }},
+        StoreKind{.name = "RocksDb",
+                  .create = [] { return std::make_unique<RocksDbHolder>(); },
+                  .survives_reopening = true}),
+    [](const auto& test) { return test.param.name; });
+
+DocumentRecord Record(std::string id) {
+  return {.id = std::move(id), .next_serial = 0};
+}
+
+Passage MakePassage(uint64_t document, uint32_t serial, std::string text) {
+  return {.id = MakePassageId(DocumentNumber{document}, serial),
+          .text = std::move(text)};
+}
+
+StoreCounts Counts(uint64_t documents, uint64_t passages, uint64_t pending) {
+  return {.documents = documents,
+          .passages = passages,
+          .pending = pending,
+          .text_bytes = 10 * passages,
+          .next_document = DocumentNumber{1000}};
+}
+
+// Two documents; passages 1/0 and 2/0 with codes, 1/1 pending.
+StoreBatch TwoDocuments() {
+  return {.put_documents = {{DocumentNumber{1}, Record("a")},
+                            {DocumentNumber{2}, Record("b")}},
+          .put_passages = {MakePassage(1, 0, "one"), MakePassage(1, 1, "two"),
+                           MakePassage(2, 0, "three")},
+          .put_codes = {{MakePassageId(DocumentNumber{1}, 0), "code one"},
+                        {MakePassageId(DocumentNumber{2}, 0), "code three"}},
+          .counts = Counts(2, 3, 1)};
+}
+
+std::vector<std::string> ListIds(const PassageStore& store,
+                                 std::string_view prefix,
+                                 std::optional<std::string_view> after,
+                                 size_t limit) {
+  const auto documents = store.ListDocuments(prefix, after, limit);
+  EXPECT_OK(documents);
+  std::vector<std::string> ids;
+  for (const DocumentSummary& document : *documents) {
+    EXPECT_THAT(*store.FindDocument(document.id), Optional(document.number));
+    ids.push_back(document.id);
+  }
+  return ids;
+}
+
+std::vector<std::pair<PassageId, std::string>> AllCodes(
+    const PassageStore& store) {
+  std::vector<std::pair<PassageId, std::string>> codes;
+  EXPECT_OK(store.VisitCodes([&](PassageId id, std::string_view code) {
+    codes.emplace_back(id, code);
+    return absl::OkStatus();
+  }));
+  return codes;
+}
+
+TEST_P(PassageStoreContract, StartsEmpty) {
+  AtEveryStage([&] {
+    EXPECT_EQ(*store().GetCounts(), StoreCounts());
+    EXPECT_EQ(*store().FindDocument("a"), std::nullopt);
+    EXPECT_EQ(*store().GetDocument(DocumentNumber{1}), std::nullopt);
+    EXPECT_THAT(*store().GetPassages({}), IsEmpty());
+    EXPECT_THAT(ListIds(store(), "", std::nullopt, 10), IsEmpty());
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10), IsEmpty());
+    EXPECT_THAT(AllCodes(store()), IsEmpty());
+  });
+}
+
+TEST_P(PassageStoreContract, BatchIsReadBackAsAWhole) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_EQ(*store().GetCounts(), Counts(2, 3, 1));
+    EXPECT_THAT(*store().FindDocument("a"), Optional(DocumentNumber{1}));
+    EXPECT_THAT(*store().FindDocument("b"), Optional(DocumentNumber{2}));
+    EXPECT_EQ(*store().FindDocument("c"), std::nullopt);
+    EXPECT_THAT(*store().GetDocument(DocumentNumber{2}), Optional(Record("b")));
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10),
+                ElementsAre(MakePassageId(DocumentNumber{1}, 1)));
+    EXPECT_THAT(
+        AllCodes(store()),
+        ElementsAre(
+            testing::Pair(MakePassageId(DocumentNumber{1}, 0), "code one"),
+            testing::Pair(MakePassageId(DocumentNumber{2}, 0), "code three")));
+  });
+}
+
+TEST_P(PassageStoreContract, BufferedBatchesAreReadBackToo) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kBuffered));
+  AtEveryStage([&] { EXPECT_EQ(*store().GetCounts(), Counts(2, 3, 1)); });
+}
+
+TEST_P(PassageStoreContract, PassagesComeInTheOrderAskedForWithGapsAsNullopt) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  const std::vector<PassageId> ids = {
+      MakePassageId(DocumentNumber{2}, 0), MakePassageId(DocumentNumber{9}, 0),
+      MakePassageId(DocumentNumber{1}, 1), MakePassageId(DocumentNumber{2}, 0)};
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetPassages(ids),
+                ElementsAre(Optional(MakePassage(2, 0, "three")), std::nullopt,
+                            Optional(MakePassage(1, 1, "two")),
+                            Optional(MakePassage(2, 0, "three"))));
+  });
+}
+
+TEST_P(PassageStoreContract, DocumentRecordComesBackWithAllItsFields) {
+  DocumentRecord record;
+  record.id = std::string("id\0\xff with any bytes", 20);
+  record.title = "t\xc3\xbctle";
+  record.metadata = {{"b", true},
+                     {"d", -0.5},
+                     {"i", int64_t{-7}},
+                     {"s", std::string("text")},
+                     {"", std::string()}};
+  record.content_hash.bytes.fill(0xA5);
+  record.next_serial = 7;
+  record.passages = {{.serial = 6, .bytes = 300, .newlines = 4},
+                     {.serial = 2, .bytes = 0, .newlines = 0}};
+  ASSERT_OK(store().Commit({.put_documents = {{DocumentNumber{3}, record}},
+                            .counts = Counts(1, 0, 0)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetDocument(DocumentNumber{3}), Optional(record));
+    EXPECT_THAT(*store().FindDocument(record.id), Optional(DocumentNumber{3}));
+  });
+}
+
+TEST_P(PassageStoreContract, TextMayBeAnyBytesOfAnyLength) {
+  std::string all_bytes;
+  for (int i = 0; i < 512; ++i) {
+    all_bytes.push_back(static_cast<char>(i));
+  }
+  std::string megabyte;
+  for (int i = 0; megabyte.size() < size_t{1} << 20; ++i) {
+    absl::StrAppend(&megabyte, i, " ");
+  }
+  const DocumentNumber document{1};
+  const std::vector<Passage> passages = {
+      {MakePassageId(document, 0), "", ""},
+      {MakePassageId(document, 1), "", all_bytes},
+      {MakePassageId(document, 2), all_bytes, ""},
+      {MakePassageId(document, 3), all_bytes, megabyte},
+      {MakePassageId(document, kMaxSerial), "context", "text"}};
+  ASSERT_OK(
+      store().Commit({.put_passages = passages, .counts = Counts(0, 5, 5)},
+                     Durability::kSynced));
+  std::vector<PassageId> ids;
+  for (const Passage& passage : passages) {
+    ids.push_back(passage.id);
+  }
+  AtEveryStage([&] {
+    const auto read = store().GetPassages(ids);
+    ASSERT_OK(read);
+    for (size_t i = 0; i < passages.size(); ++i) {
+      EXPECT_TRUE((*read)[i] == passages[i]) << i;
+    }
+  });
+}
+
+TEST_P(PassageStoreContract, PutReplacesADocumentAndErasureTakesPassagesAway) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  DocumentRecord changed = Record("a");
+  changed.title = "changed";
+  ASSERT_OK(
+      store().Commit({.put_documents = {{DocumentNumber{1}, changed}},
+                      .put_passages = {MakePassage(1, 2, "four")},
+                      .erase_passages = {MakePassageId(DocumentNumber{1}, 0),
+                                         MakePassageId(DocumentNumber{1}, 1)},
+                      .counts = Counts(2, 2, 1)},
+                     Durability::kSynced));
+  const std::vector<PassageId> ids = {MakePassageId(DocumentNumber{1}, 0),
+                                      MakePassageId(DocumentNumber{1}, 1),
+                                      MakePassageId(DocumentNumber{1}, 2)};
+  AtEveryStage([&] {
+    EXPECT_EQ(*store().GetCounts(), Counts(2, 2, 1));
+    EXPECT_THAT(*store().GetDocument(DocumentNumber{1}), Optional(changed));
+    EXPECT_THAT(*store().GetPassages(ids),
+                ElementsAre(std::nullopt, std::nullopt,
+                            Optional(MakePassage(1, 2, "four"))));
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10),
+                ElementsAre(MakePassageId(DocumentNumber{1}, 2)));
+    EXPECT_THAT(AllCodes(store()),
+                ElementsAre(testing::Pair(MakePassageId(DocumentNumber{2}, 0),
+                                          "code three")));
+  });
+}
+
+TEST_P(PassageStoreContract, ErasedDocumentIsGone) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  ASSERT_OK(
+      store().Commit({.erase_documents = {{DocumentNumber{2}, "b"}},
+                      .erase_passages = {MakePassageId(DocumentNumber{2}, 0)},
+                      .counts = Counts(1, 2, 1)},
+                     Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_EQ(*store().FindDocument("b"), std::nullopt);
+    EXPECT_EQ(*store().GetDocument(DocumentNumber{2}), std::nullopt);
+    EXPECT_THAT(ListIds(store(), "", std::nullopt, 10), ElementsAre("a"));
+  });
+}
+
+TEST_P(PassageStoreContract, IdMayMoveToANewNumberInOneBatch) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  ASSERT_OK(store().Commit({.put_documents = {{DocumentNumber{7}, Record("a")}},
+                            .erase_documents = {{DocumentNumber{1}, "a"}},
+                            .counts = Counts(2, 3, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().FindDocument("a"), Optional(DocumentNumber{7}));
+    EXPECT_EQ(*store().GetDocument(DocumentNumber{1}), std::nullopt);
+    EXPECT_THAT(*store().GetDocument(DocumentNumber{7}), Optional(Record("a")));
+  });
+}
+
+TEST_P(PassageStoreContract, DocumentsAreListedInByteOrderInPages) {
+  StoreBatch batch;
+  uint64_t number = 0;
+  for (const char* id : {"b/2", "a", "b", "b/", "b/10", "b0", "\xff", ""}) {
+    batch.put_documents.push_back({DocumentNumber{++number}, Record(id)});
+  }
+  batch.counts = Counts(number, 0, 0);
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  AtEveryStage([&] {
+    const auto list = [&](std::string_view prefix,
+                          std::optional<std::string_view> after, size_t limit) {
+      return ListIds(store(), prefix, after, limit);
+    };
+    EXPECT_THAT(list("", std::nullopt, 100),
+                ElementsAre("", "a", "b", "b/", "b/10", "b/2", "b0", "\xff"));
+    EXPECT_THAT(list("", std::nullopt, 2), ElementsAre("", "a"));
+    EXPECT_THAT(list("", "a", 2), ElementsAre("b", "b/"));
+    EXPECT_THAT(list("", "\xff", 2), IsEmpty());
+    EXPECT_THAT(list("", "", 1), ElementsAre("a"));
+    EXPECT_THAT(list("", "between", 2), ElementsAre("\xff"));
+    EXPECT_THAT(list("b/", std::nullopt, 100),
+                ElementsAre("b/", "b/10", "b/2"));
+    EXPECT_THAT(list("b/", "b/", 100), ElementsAre("b/10", "b/2"));
+    EXPECT_THAT(list("b/", "b/2", 100), IsEmpty());
+    EXPECT_THAT(list("b/", "a", 100), ElementsAre("b/", "b/10", "b/2"));
+    EXPECT_THAT(list("b/", "c", 100), IsEmpty());
+    EXPECT_THAT(list("nothing", std::nullopt, 100), IsEmpty());
+    EXPECT_THAT(list("", std::nullopt, 0), IsEmpty());
+  });
+}
+
+TEST_P(PassageStoreContract, PendingIsListedInOrderOfIdFromAnyPoint) {
+  // Numbers whose order as bytes would differ were they little-endian.
+  StoreBatch batch;
+  for (const uint64_t number : {300u, 2u, 256u, 1u}) {
+    batch.put_passages.push_back(MakePassage(number, 0, "x"));
+  }
+  batch.counts = Counts(0, 4, 4);
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  const auto id = [](uint64_t number, uint32_t serial = 0) {
+    return MakePassageId(DocumentNumber{number}, serial);
+  };
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10),
+                ElementsAre(id(1), id(2), id(256), id(300)));
+    EXPECT_THAT(*store().ListPending(id(2), 2), ElementsAre(id(2), id(256)));
+    EXPECT_THAT(*store().ListPending(id(2, 1), 10),
+                ElementsAre(id(256), id(300)));
+    EXPECT_THAT(*store().ListPending(id(301), 10), IsEmpty());
+  });
+}
+
+TEST_P(PassageStoreContract, CodesAreVisitedInOrderOfIdUntilTheVisitorStops) {
+  StoreBatch batch;
+  for (const uint64_t number : {300u, 2u, 256u, 1u}) {
+    batch.put_passages.push_back(MakePassage(number, 0, "x"));
+    batch.put_codes.push_back(
+        {MakePassageId(DocumentNumber{number}, 0), std::string("\0code", 5)});
+  }
+  batch.counts = Counts(0, 4, 0);
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  AtEveryStage([&] {
+    std::vector<uint64_t> visited;
+    const absl::Status status =
+        store().VisitCodes([&](PassageId id, std::string_view code) {
+          EXPECT_EQ(code, std::string_view("\0code", 5));
+          visited.push_back(static_cast<uint64_t>(DocumentOf(id)));
+          return visited.size() < 3 ? absl::OkStatus()
+                                    : absl::CancelledError("enough");
+        });
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kCancelled, "enough"));
+    EXPECT_THAT(visited, ElementsAre(1, 2, 256));
+    EXPECT_THAT(AllCodes(store()), testing::SizeIs(4));
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10), IsEmpty());
+  });
+}
+
+}  // namespace
+}  // namespace pith
