@@ -1,0 +1,525 @@
+#include "embedder/model_embedder.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <future>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "glog/logging.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "core/base/file.h"
+#include "tests/status_matchers.h"
+#include "tests/temp_directory.h"
+
+namespace pith {
+namespace {
+
+using ::testing::ElementsAreArray;
+using State = ModelEmbedder::WorkerStatus::State;
+
+const std::filesystem::path kModel =
+    std::filesystem::path(PITH_TEST_DATA) / "tiny-bert";
+
+RequestContext IngestContext() {
+  return {.priority = EmbedPriority::kIngest};
+}
+
+// Sets an environment variable, which workers started meanwhile inherit.
+class ScopedVariable {
+ public:
+  ScopedVariable(std::string name, const std::string& value)
+      : name_(std::move(name)) {
+    setenv(name_.c_str(), value.c_str(), 1);
+  }
+  ~ScopedVariable() { unsetenv(name_.c_str()); }
+  ScopedVariable(const ScopedVariable&) = delete;
+  ScopedVariable& operator=(const ScopedVariable&) = delete;
+
+ private:
+  const std::string name_;
+};
+
+// Polls until `condition` holds. False if it does not within a minute.
+template <typename Condition>
+bool Eventually(const Condition& condition) {
+  const absl::Time deadline = absl::Now() + absl::Minutes(1);
+  while (!condition()) {
+    if (absl::Now() > deadline) {
+      return false;
+    }
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// Holds back the first `count` batches of every fake worker started while it
+// lives.
+class Gates {
+ public:
+  explicit Gates(int count)
+      : variable_("PITH_FAKE_GATE", (directory_.path() / "gate").string()) {
+    for (int batch = 0; batch < count; ++batch) {
+      PCHECK(mkfifo(Path(batch).c_str(), 0600) == 0);
+    }
+  }
+
+  // Waits until a worker has batch number `batch` before it. The batch runs
+  // when the result is destroyed.
+  UniqueFd Await(int batch) const {
+    UniqueFd fd;
+    EXPECT_TRUE(Eventually([&] {
+      fd = UniqueFd(open(Path(batch).c_str(), O_WRONLY | O_NONBLOCK));
+      return fd.valid();
+    })) << "batch "
+        << batch;
+    return fd;
+  }
+
+ private:
+  std::string Path(int batch) const {
+    return absl::StrCat((directory_.path() / "gate").string(), ".", batch);
+  }
+
+  const TempDirectory directory_;
+  const ScopedVariable variable_;
+};
+
+class ModelEmbedderTest : public ::testing::Test {
+ protected:
+  ModelEmbedderTest() {
+    absl::StatusOr<ModelSpec> spec = LoadModelSpec(kModel);
+    CHECK(spec.ok()) << spec.status();
+    spec_ = *std::move(spec);
+    options_.worker = PITH_FAKE_WORKER;
+  }
+
+  absl::StatusOr<std::unique_ptr<ModelEmbedder>> TryCreate() const {
+    absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+        Tokenizer::Load(kModel);
+    CHECK(tokenizer.ok()) << tokenizer.status();
+    return ModelEmbedder::Create(spec_, "fingerprint", *std::move(tokenizer),
+                                 options_);
+  }
+  std::unique_ptr<ModelEmbedder> Create() const {
+    absl::StatusOr<std::unique_ptr<ModelEmbedder>> embedder = TryCreate();
+    CHECK(embedder.ok()) << embedder.status();
+    return *std::move(embedder);
+  }
+
+  static absl::StatusOr<Matrix> Embed(
+      ModelEmbedder& embedder, const std::vector<std::string_view>& texts,
+      const RequestContext& context = {}, TextRole role = TextRole::kPassage) {
+    return embedder.Embed(texts, role, context);
+  }
+  static std::future<absl::StatusOr<Matrix>> EmbedLater(
+      ModelEmbedder& embedder, std::string text, RequestContext context = {}) {
+    return std::async(std::launch::async, [&embedder, text = std::move(text),
+                                           context = std::move(context)] {
+      return Embed(embedder, {text}, context);
+    });
+  }
+  // Waits until texts stand in a queue that did not when it held `before`
+  // tokens.
+  static bool AwaitQueued(const ModelEmbedder& embedder, int64_t before = 0) {
+    return Eventually(
+        [&] { return embedder.worker_status().queued_tokens > before; });
+  }
+  static bool IsGone(pid_t pid) { return kill(pid, 0) != 0 && errno == ESRCH; }
+
+  ModelSpec spec_;
+  ModelEmbedder::Options options_;
+};
+
+double Dot(std::span<const float> a, std::span<const float> b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+TEST_F(ModelEmbedderTest, RowsFollowTheOrderOfTheTextsAcrossBatches) {
+  options_.max_search_batch_tokens = 16;
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  const std::vector<std::string_view> texts = {
+      "the quick brown fox jumps over the lazy dog", "a cat", "the rain",
+      "a door", "the lazy dog sat by the door and watched the rain"};
+  const absl::StatusOr<Matrix> together = Embed(*embedder, texts);
+  ASSERT_OK(together);
+  ASSERT_EQ(together->rows(), texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const absl::StatusOr<Matrix> alone = Embed(*embedder, {texts[i]});
+    ASSERT_OK(alone);
+    EXPECT_THAT(together->row(i), ElementsAreArray(alone->row(0))) << texts[i];
+    EXPECT_NEAR(Dot(alone->row(0), alone->row(0)), 1, 1e-5);
+  }
+  EXPECT_EQ(embedder->worker_status().embedded_texts, 10);
+}
+
+TEST_F(ModelEmbedderTest, ConcurrentCallersGetTheirOwnVectors) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  const std::vector<std::string> texts = {"fox",  "dog",  "cat",   "door",
+                                          "rain", "lazy", "quick", "brown"};
+  std::vector<Matrix> expected;
+  for (const std::string& text : texts) {
+    absl::StatusOr<Matrix> vectors = Embed(*embedder, {text});
+    ASSERT_OK(vectors);
+    expected.push_back(*std::move(vectors));
+  }
+  for (int round = 0; round < 5; ++round) {
+    std::vector<std::future<absl::StatusOr<Matrix>>> calls;
+    for (const std::string& text : texts) {
+      calls.push_back(EmbedLater(*embedder, text));
+    }
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const absl::StatusOr<Matrix> vectors = calls[i].get();
+      ASSERT_OK(vectors);
+      EXPECT_THAT(vectors->row(0), ElementsAreArray(expected[i].row(0)));
+    }
+  }
+}
+
+TEST_F(ModelEmbedderTest, NoTextsNeedNoWorker) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  const absl::StatusOr<Matrix> vectors = Embed(*embedder, {});
+  ASSERT_OK(vectors);
+  EXPECT_EQ(vectors->rows(), 0);
+  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+}
+
+TEST_F(ModelEmbedderTest, OneEmptyTextFailsTheCallBeforeAnythingIsEmbedded) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, {"fox", "", "dog"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "text 1 is empty"));
+  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+}
+
+TEST_F(ModelEmbedderTest, PromptsDependOnTheRole) {
+  const std::unique_ptr<ModelEmbedder> plain = Create();
+  spec_.query_prompt = "the fox: ";
+  spec_.passage_prompt = "a cat: ";
+  const std::unique_ptr<ModelEmbedder> prompted = Create();
+  const auto expect_equal = [&](std::string_view text, TextRole role,
+                                std::string_view full_text) {
+    const absl::StatusOr<Matrix> vectors = Embed(*prompted, {text}, {}, role);
+    const absl::StatusOr<Matrix> expected = Embed(*plain, {full_text});
+    ASSERT_OK(vectors);
+    ASSERT_OK(expected);
+    EXPECT_THAT(vectors->row(0), ElementsAreArray(expected->row(0)));
+  };
+  expect_equal("dog", TextRole::kQuery, "the fox: dog");
+  expect_equal("dog", TextRole::kPassage, "a cat: dog");
+  EXPECT_EQ(plain->max_tokens(), spec_.max_tokens - 2);
+  EXPECT_EQ(prompted->max_tokens(),
+            spec_.max_tokens - 2 - plain->CountTokens("a cat: "));
+}
+
+TEST_F(ModelEmbedderTest, AnOverlongQueryIsRefusedWithItsLengthAndTheBound) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  std::string query;
+  for (int i = 0; i < 100'000; ++i) {
+    query += "fox ";
+  }
+  EXPECT_THAT(
+      Embed(*embedder, {query}, {}, TextRole::kQuery),
+      StatusIs(
+          absl::StatusCode::kInvalidArgument,
+          absl::StrCat("query has ", embedder->CountTokens(query) + 2,
+                       " tokens, model tiny-bert takes ", spec_.max_tokens)));
+}
+
+TEST_F(ModelEmbedderTest, AnOverlongPassageIsCutOff) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  std::string fitting;
+  while (embedder->CountTokens(fitting) < embedder->max_tokens()) {
+    fitting += "the ";
+  }
+  const std::string overlong = fitting + "dog dog dog";
+  const absl::StatusOr<Matrix> vectors = Embed(*embedder, {fitting, overlong});
+  ASSERT_OK(vectors);
+  EXPECT_THAT(vectors->row(0), ElementsAreArray(vectors->row(1)));
+}
+
+TEST_F(ModelEmbedderTest, ACallBeyondTheQueuesBoundCanNeverSucceed) {
+  options_.max_queue_tokens = spec_.max_tokens;
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, std::vector<std::string_view>(100, "the fox")),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       absl::StrCat("more than the ", spec_.max_tokens)));
+}
+
+TEST_F(ModelEmbedderTest, AFullQueueRefusesAndLeavesTheOtherPriorityOpen) {
+  options_.max_queue_tokens = spec_.max_tokens;
+  std::string long_text;
+  {
+    const std::unique_ptr<ModelEmbedder> counter = Create();
+    while (counter->CountTokens(long_text) < counter->max_tokens()) {
+      long_text += "the ";
+    }
+  }
+  const Gates gates(1);
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  auto running = EmbedLater(*embedder, "fox", IngestContext());
+  UniqueFd gate = gates.Await(0);
+  auto waiting = EmbedLater(*embedder, long_text, IngestContext());
+  ASSERT_TRUE(AwaitQueued(*embedder));
+  EXPECT_THAT(Embed(*embedder, {"dog"}, IngestContext()),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       absl::StrCat(spec_.max_tokens, " of at most ",
+                                    spec_.max_tokens, " already wait")));
+  auto search = EmbedLater(*embedder, "dog");
+  ASSERT_TRUE(AwaitQueued(*embedder, spec_.max_tokens));
+  gate = UniqueFd();
+  EXPECT_OK(running.get());
+  EXPECT_OK(waiting.get());
+  EXPECT_OK(search.get());
+}
+
+TEST_F(ModelEmbedderTest, SearchesLeaveBeforeIngest) {
+  const Gates gates(3);
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  auto running = EmbedLater(*embedder, "fox", IngestContext());
+  UniqueFd gate = gates.Await(0);
+  auto ingest = EmbedLater(*embedder, "dog", IngestContext());
+  ASSERT_TRUE(AwaitQueued(*embedder));
+  const int64_t queued = embedder->worker_status().queued_tokens;
+  auto search = EmbedLater(*embedder, "cat");
+  ASSERT_TRUE(AwaitQueued(*embedder, queued));
+
+  gate = UniqueFd();
+  EXPECT_OK(running.get());
+  gate = gates.Await(1);
+  gate = UniqueFd();
+  gate = gates.Await(2);
+  EXPECT_EQ(search.wait_for(std::chrono::minutes(1)),
+            std::future_status::ready);
+  EXPECT_EQ(ingest.wait_for(std::chrono::seconds(0)),
+            std::future_status::timeout);
+  gate = UniqueFd();
+  EXPECT_OK(search.get());
+  EXPECT_OK(ingest.get());
+}
+
+TEST_F(ModelEmbedderTest, ACancelledCallerLeavesBeforeTheModelRuns) {
+  const Gates gates(1);
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  auto running = EmbedLater(*embedder, "fox");
+  UniqueFd gate = gates.Await(0);
+  std::atomic<bool> cancelled = false;
+  auto waiting = EmbedLater(*embedder, "dog",
+                            {.cancelled = [&] { return cancelled.load(); }});
+  ASSERT_TRUE(AwaitQueued(*embedder));
+  cancelled = true;
+  EXPECT_THAT(waiting.get(), StatusIs(absl::StatusCode::kCancelled, ""));
+  EXPECT_EQ(embedder->worker_status().queued_tokens, 0);
+  gate = UniqueFd();
+  EXPECT_OK(running.get());
+  EXPECT_EQ(embedder->worker_status().embedded_texts, 1);
+}
+
+TEST_F(ModelEmbedderTest, ADeadlineEndsAWaitAndARunningCall) {
+  const Gates gates(1);
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  auto abandoned = EmbedLater(*embedder, "fox",
+                              {.deadline = absl::Now() + absl::Seconds(1)});
+  UniqueFd gate = gates.Await(0);
+  EXPECT_THAT(Embed(*embedder, {"dog"},
+                    {.deadline = absl::Now() + absl::Milliseconds(30)}),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, ""));
+  EXPECT_THAT(abandoned.get(),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, ""));
+  gate = UniqueFd();
+  EXPECT_OK(Embed(*embedder, {"cat"}));
+}
+
+TEST_F(ModelEmbedderTest, AnExpiredCallStartsNoWorker) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(
+      Embed(*embedder, {"dog"}, {.deadline = absl::Now() - absl::Seconds(1)}),
+      StatusIs(absl::StatusCode::kDeadlineExceeded, ""));
+  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+}
+
+TEST_F(ModelEmbedderTest, AWorkerKilledDuringABatchCostsARetry) {
+  const Gates gates(1);
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  auto call = EmbedLater(*embedder, "fox");
+  UniqueFd gate = gates.Await(0);
+  const pid_t first = embedder->worker_status().pid;
+  ASSERT_GT(first, 0);
+  kill(first, SIGKILL);
+  ASSERT_TRUE(Eventually([&] { return IsGone(first); }));
+  gate = UniqueFd();
+  gate = gates.Await(0);
+  gate = UniqueFd();
+  EXPECT_OK(call.get());
+  const ModelEmbedder::WorkerStatus status = embedder->worker_status();
+  EXPECT_NE(status.pid, first);
+  EXPECT_EQ(status.lost_workers, 1);
+  EXPECT_THAT(status.last_error,
+              ::testing::HasSubstr(absl::StrCat("model worker ", first)));
+}
+
+TEST_F(ModelEmbedderTest, AWorkerKilledBetweenCallsIsReplaced) {
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  ASSERT_OK(Embed(*embedder, {"fox"}));
+  const pid_t first = embedder->worker_status().pid;
+  kill(first, SIGKILL);
+  EXPECT_OK(Embed(*embedder, {"dog"}));
+  EXPECT_NE(embedder->worker_status().pid, first);
+}
+
+TEST_F(ModelEmbedderTest, ABatchThatKillsTwoWorkersFailsAndTheNextWorks) {
+  const absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Load(kModel);
+  ASSERT_OK(tokenizer);
+  const int32_t fox = (*tokenizer)->Encode("fox", 8).ids[1];
+  const ScopedVariable crash("PITH_FAKE_CRASH_TOKEN", absl::StrCat(fox));
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, {"the fox"}),
+              StatusIs(absl::StatusCode::kUnavailable, "is lost"));
+  EXPECT_EQ(embedder->worker_status().lost_workers, 2);
+  EXPECT_OK(Embed(*embedder, {"dog"}));
+}
+
+TEST_F(ModelEmbedderTest, AFailedBatchFailsTheWholeCall) {
+  const absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Load(kModel);
+  ASSERT_OK(tokenizer);
+  const int32_t fox = (*tokenizer)->Encode("fox", 8).ids[1];
+  const ScopedVariable crash("PITH_FAKE_CRASH_TOKEN", absl::StrCat(fox));
+  options_.max_search_batch_tokens = 1;
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, {"cat", "fox", "dog", "rain"}),
+              StatusIs(absl::StatusCode::kUnavailable, "is lost"));
+  const ModelEmbedder::WorkerStatus status = embedder->worker_status();
+  EXPECT_EQ(status.embedded_texts, 1);
+  EXPECT_EQ(status.queued_tokens, 0);
+}
+
+TEST_F(ModelEmbedderTest, AMissingExecutableIsNamed) {
+  options_.worker = "/nowhere/pith-embedder";
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, {"fox"}),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       "/nowhere/pith-embedder: No such file"));
+  EXPECT_THAT(embedder->worker_status().last_error,
+              ::testing::HasSubstr("/nowhere/pith-embedder"));
+}
+
+TEST_F(ModelEmbedderTest, AnExecutableThatExitsAtOnceIsUnavailable) {
+  options_.worker = "/bin/false";
+  EXPECT_THAT(Embed(*Create(), {"fox"}),
+              StatusIs(absl::StatusCode::kUnavailable, "load model"));
+}
+
+TEST_F(ModelEmbedderTest, AModelThatCannotBeLoadedGivesTheWorkersOwnError) {
+  std::optional<ScopedVariable> broken(std::in_place, "PITH_FAKE_LOAD_ERROR",
+                                       "model.safetensors: it is torn");
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, {"fox"}),
+              StatusIs(absl::StatusCode::kDataLoss, "it is torn"));
+  // Answered from memory: starting over for each call would be a busy loop.
+  broken.reset();
+  EXPECT_THAT(Embed(*embedder, {"fox"}),
+              StatusIs(absl::StatusCode::kDataLoss, "it is torn"));
+  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+  EXPECT_TRUE(Eventually([&] { return Embed(*embedder, {"fox"}).ok(); }));
+}
+
+TEST_F(ModelEmbedderTest, AModelOfAnotherDimensionIsRefused) {
+  spec_.encoder.hidden_size = 99;
+  EXPECT_THAT(Embed(*Create(), {"fox"}),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "worker says 48 dimensions, config.json says 99"));
+}
+
+TEST_F(ModelEmbedderTest, AnIdleWorkerIsStoppedAndStartedAgain) {
+  options_.idle_unload = absl::Milliseconds(1);
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_OK(Embed(*embedder, {"fox"}));
+    EXPECT_TRUE(Eventually(
+        [&] { return embedder->worker_status().state == State::kStopped; }));
+  }
+  EXPECT_EQ(embedder->worker_status().lost_workers, 0);
+}
+
+TEST_F(ModelEmbedderTest, TheWorkerDiesWithItsEmbedder) {
+  std::unique_ptr<ModelEmbedder> embedder = Create();
+  ASSERT_OK(Embed(*embedder, {"fox"}));
+  const ModelEmbedder::WorkerStatus status = embedder->worker_status();
+  EXPECT_EQ(status.state, State::kReady);
+  EXPECT_EQ(status.device, "cpu");
+  ASSERT_GT(status.pid, 0);
+  embedder.reset();
+  EXPECT_TRUE(IsGone(status.pid));
+}
+
+TEST_F(ModelEmbedderTest, AWorkerEndsWhenTheDaemonsEndOfItsSocketCloses) {
+  int ends[2];
+  PCHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  PCHECK(fcntl(ours.get(), F_SETFD, FD_CLOEXEC) == 0);
+  std::string fd = absl::StrCat(theirs.get());
+  std::string model = kModel.string();
+  std::string worker = options_.worker.string();
+  std::string model_flag = "--model";
+  std::string fd_flag = "--fd";
+  char* const command[] = {worker.data(),  model_flag.data(), model.data(),
+                           fd_flag.data(), fd.data(),         nullptr};
+  pid_t pid = 0;
+  ASSERT_EQ(
+      posix_spawn(&pid, worker.c_str(), nullptr, nullptr, command, environ), 0);
+  theirs = UniqueFd();
+  ours = UniqueFd();
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST_F(ModelEmbedderTest, DestructionDoesNotWaitForAnAbandonedBatch) {
+  const Gates gates(1);
+  std::unique_ptr<ModelEmbedder> embedder = Create();
+  auto abandoned = EmbedLater(
+      *embedder, "fox", {.deadline = absl::Now() + absl::Milliseconds(500)});
+  const UniqueFd gate = gates.Await(0);
+  EXPECT_THAT(abandoned.get(),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, ""));
+  const absl::Time begin = absl::Now();
+  embedder.reset();
+  EXPECT_LT(absl::Now() - begin, options_.batch_timeout / 2);
+}
+
+TEST_F(ModelEmbedderTest, RefusesOptionsOutOfRange) {
+  options_.threads = 0;
+  EXPECT_THAT(TryCreate(),
+              StatusIs(absl::StatusCode::kInvalidArgument, "threads is 0"));
+  options_.threads = 1;
+  options_.max_queue_tokens = spec_.max_tokens - 1;
+  EXPECT_THAT(TryCreate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                    "max_queue_tokens is"));
+}
+
+}  // namespace
+}  // namespace pith

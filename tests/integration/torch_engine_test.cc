@@ -1,0 +1,231 @@
+#include "embedder/torch/torch_engine.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+#include "tests/status_matchers.h"
+#include "tests/temp_directory.h"
+
+namespace pith {
+namespace {
+
+using ::testing::Each;
+using ::testing::Ge;
+
+const std::filesystem::path kModel =
+    std::filesystem::path(PITH_TEST_DATA) / "tiny-bert";
+
+struct ReferenceText {
+  std::vector<int32_t> ids;
+  // Computed by sentence-transformers.
+  std::vector<float> embedding;
+};
+
+std::vector<ReferenceText> Reference() {
+  std::ifstream file(kModel / "reference.json");
+  const nlohmann::json entries = nlohmann::json::parse(file);
+  std::vector<ReferenceText> texts;
+  for (const nlohmann::json& entry : entries) {
+    texts.push_back({entry["ids"], entry["embedding"]});
+  }
+  return texts;
+}
+
+PackedTokens Pack(std::span<const ReferenceText> texts) {
+  PackedTokens tokens;
+  for (const ReferenceText& text : texts) {
+    tokens.ids.insert(tokens.ids.end(), text.ids.begin(), text.ids.end());
+    tokens.offsets.push_back(static_cast<int32_t>(tokens.ids.size()));
+  }
+  return tokens;
+}
+
+double Cosine(std::span<const float> a, std::span<const float> b) {
+  const auto dot = [](std::span<const float> x, std::span<const float> y) {
+    return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
+  };
+  return dot(a, b) / std::sqrt(dot(a, a) * dot(b, b));
+}
+
+ModelSpec Spec() {
+  absl::StatusOr<ModelSpec> spec = LoadModelSpec(kModel);
+  EXPECT_OK(spec);
+  return *std::move(spec);
+}
+
+std::unique_ptr<TorchEngine> Load(Precision precision, int threads = 1) {
+  absl::StatusOr<std::unique_ptr<TorchEngine>> engine = TorchEngine::Load(
+      Spec(), {.precision = precision, .threads = threads, .device = "cpu"});
+  EXPECT_OK(engine);
+  return *std::move(engine);
+}
+
+std::vector<double> CosinesToReference(Engine& engine,
+                                       std::span<const ReferenceText> texts) {
+  const absl::StatusOr<Matrix> vectors = engine.Embed(Pack(texts));
+  EXPECT_OK(vectors);
+  std::vector<double> cosines;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    cosines.push_back(Cosine(vectors->row(i), texts[i].embedding));
+  }
+  return cosines;
+}
+
+TEST(TorchEngine, AgreesWithSentenceTransformersInF32) {
+  EXPECT_THAT(CosinesToReference(*Load(Precision::kF32), Reference()),
+              Each(Ge(0.99999)));
+}
+
+TEST(TorchEngine, AgreesWithSentenceTransformersInBf16) {
+  EXPECT_THAT(CosinesToReference(*Load(Precision::kBf16), Reference()),
+              Each(Ge(0.999)));
+}
+
+TEST(TorchEngine, ThreadsShareTheTextsOfABatch) {
+  // Enough texts for several units of work, so that threads really take turns.
+  std::vector<ReferenceText> texts;
+  for (int repeat = 0; repeat < 10; ++repeat) {
+    const std::vector<ReferenceText> once = Reference();
+    texts.insert(texts.end(), once.begin(), once.end());
+  }
+  EXPECT_THAT(CosinesToReference(*Load(Precision::kF32, 3), texts),
+              Each(Ge(0.99999)));
+}
+
+TEST(TorchEngine, AVectorDoesNotDependOnTheRestOfTheBatch) {
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    SCOPED_TRACE(precision == Precision::kF32 ? "f32" : "bf16");
+    const std::unique_ptr<TorchEngine> engine = Load(precision);
+    const std::vector<ReferenceText> texts = Reference();
+    const absl::StatusOr<Matrix> together = engine->Embed(Pack(texts));
+    ASSERT_OK(together);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const absl::StatusOr<Matrix> alone =
+          engine->Embed(Pack(std::span(&texts[i], 1)));
+      ASSERT_OK(alone);
+      EXPECT_GE(Cosine(alone->row(0), together->row(i)),
+                precision == Precision::kF32 ? 0.99999 : 0.9995);
+    }
+  }
+}
+
+TEST(TorchEngine, VectorsHaveUnitNorm) {
+  const absl::StatusOr<Matrix> vectors =
+      Load(Precision::kBf16)->Embed(Pack(Reference()));
+  ASSERT_OK(vectors);
+  for (size_t i = 0; i < vectors->rows(); ++i) {
+    const std::span<const float> row = vectors->row(i);
+    EXPECT_NEAR(std::inner_product(row.begin(), row.end(), row.begin(), 0.0), 1,
+                1e-5);
+  }
+}
+
+TEST(TorchEngine, NoTextsGiveNoVectors) {
+  const absl::StatusOr<Matrix> vectors = Load(Precision::kF32)->Embed({});
+  ASSERT_OK(vectors);
+  EXPECT_EQ(vectors->rows(), 0);
+}
+
+TEST(TorchEngine, RefusesTokensThatTheModelDoesNotHave) {
+  const std::unique_ptr<TorchEngine> engine = Load(Precision::kF32);
+  EXPECT_THAT(engine->Embed({.ids = {2, 974, 3}, .offsets = {0, 3}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "token id 974, the vocabulary has 974"));
+  EXPECT_THAT(engine->Embed({.ids = {2, -1, 3}, .offsets = {0, 3}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "token id -1"));
+}
+
+TEST(TorchEngine, RefusesEmptyAndOverlongTexts) {
+  const std::unique_ptr<TorchEngine> engine = Load(Precision::kF32);
+  EXPECT_THAT(engine->Embed({.ids = {2, 3}, .offsets = {0, 2, 2}}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "text 1 has 0 tokens, the model takes 1 to 64"));
+  EXPECT_THAT(
+      engine->Embed({.ids = std::vector<int32_t>(65, 5), .offsets = {0, 65}}),
+      StatusIs(absl::StatusCode::kInvalidArgument, "text 0 has 65 tokens"));
+  EXPECT_OK(
+      engine->Embed({.ids = std::vector<int32_t>(64, 5), .offsets = {0, 64}}));
+}
+
+TEST(TorchEngine, RefusesOffsetsThatDoNotFitTheTokens) {
+  EXPECT_THAT(
+      Load(Precision::kF32)->Embed({.ids = {2, 3}, .offsets = {0, 3}}),
+      StatusIs(absl::StatusCode::kInvalidArgument, "end at 3, there are 2"));
+}
+
+TEST(TorchEngine, RefusesOptionsThatCannotBeMet) {
+  EXPECT_THAT(TorchEngine::Load(Spec(), {.threads = 0}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "threads is 0"));
+  EXPECT_THAT(TorchEngine::Load(Spec(), {.device = "cuda:99"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "cuda:99"));
+  EXPECT_THAT(TorchEngine::Load(Spec(), {.device = "tpu"}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "\"tpu\": supported are auto, cpu, cuda:N"));
+}
+
+TEST(TorchEngine, RefusesWeightsThatDoNotFitTheConfiguration) {
+  ModelSpec wider = Spec();
+  wider.encoder.intermediate_size = 100;
+  EXPECT_THAT(TorchEngine::Load(wider, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "encoder.layer.0.intermediate.dense.weight"));
+  ModelSpec deeper = Spec();
+  deeper.encoder.layers = 3;
+  EXPECT_THAT(TorchEngine::Load(deeper, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "encoder.layer.2"));
+}
+
+TEST(TorchEngine, NamesAWeightsFileThatIsMissing) {
+  const TempDirectory directory;
+  ModelSpec spec = Spec();
+  spec.directory = directory.path();
+  EXPECT_THAT(TorchEngine::Load(spec, {}),
+              StatusIs(absl::StatusCode::kNotFound, "model.safetensors"));
+}
+
+TEST(TorchEngine, ReadsWeightNamesWithTheBertPrefix) {
+  std::ostringstream original;
+  original
+      << std::ifstream(kModel / "model.safetensors", std::ios::binary).rdbuf();
+  const std::string file = original.str();
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof(length));
+  const nlohmann::json header =
+      nlohmann::json::parse(file.substr(sizeof(length), length));
+  nlohmann::json prefixed;
+  for (const auto& [name, tensor] : header.items()) {
+    prefixed[name == "__metadata__" ? name : "bert." + name] = tensor;
+  }
+  const std::string tensors = file.substr(sizeof(length) + length);
+
+  const TempDirectory directory;
+  const std::string renamed = prefixed.dump();
+  length = renamed.size();
+  std::ofstream out(directory.path() / "model.safetensors", std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&length), sizeof(length));
+  out << renamed << tensors;
+  out.close();
+
+  ModelSpec spec = Spec();
+  spec.directory = directory.path();
+  absl::StatusOr<std::unique_ptr<TorchEngine>> engine =
+      TorchEngine::Load(spec, {});
+  ASSERT_OK(engine);
+  EXPECT_THAT(CosinesToReference(**engine, Reference()), Each(Ge(0.99999)));
+}
+
+}  // namespace
+}  // namespace pith
