@@ -21,6 +21,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr int kLockTries = 5;
+constexpr useconds_t kLockPauseMicros = 5000;
+
 absl::Status WriteAll(int fd, std::string_view content, const fs::path& path) {
   while (!content.empty()) {
     const ssize_t written = ::write(fd, content.data(), content.size());
@@ -195,7 +198,14 @@ absl::StatusOr<FileLock> FileLock::Acquire(const fs::path& path) {
   if (!fd.valid()) {
     return ErrnoStatus(errno, "open", path);
   }
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  // Owner() holds a shared lock for a moment; what outlasts a few tries is an
+  // owner.
+  int result = ::flock(fd.get(), LOCK_EX | LOCK_NB);
+  for (int i = 1; i < kLockTries && result != 0 && errno == EWOULDBLOCK; ++i) {
+    ::usleep(kLockPauseMicros);
+    result = ::flock(fd.get(), LOCK_EX | LOCK_NB);
+  }
+  if (result != 0) {
     if (errno != EWOULDBLOCK) {
       return ErrnoStatus(errno, "lock", path);
     }

@@ -303,17 +303,17 @@ std::string_view SkipReasonName(SkipReason reason) {
     case SkipReason::kIgnored:
       return "ignored";
     case SkipReason::kNotRegular:
-      return "not a regular file";
+      return "not_regular";
     case SkipReason::kSymlink:
-      return "symbolic link";
+      return "symlink";
     case SkipReason::kEmpty:
       return "empty";
     case SkipReason::kTooLarge:
-      return "too large";
+      return "too_large";
     case SkipReason::kBinary:
       return "binary";
     case SkipReason::kNotUtf8:
-      return "not UTF-8";
+      return "not_utf8";
     case SkipReason::kUnreadable:
       return "unreadable";
   }

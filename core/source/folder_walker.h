@@ -22,6 +22,8 @@ enum class SkipReason {
   kNotUtf8,
   kUnreadable,  // permission or I/O; `detail` has the system's words
 };
+// For programs and people: hidden, ignored, not_regular, symlink, empty,
+// too_large, binary, not_utf8, unreadable.
 std::string_view SkipReasonName(SkipReason reason);
 
 struct WalkOptions {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "core/base/reason.h"
 #include "core/base/string_view.h"
 #include "core/text/utf8.h"
 
@@ -77,27 +78,32 @@ std::optional<size_t> FirstInvalidUtf8(std::string_view bytes) {
 absl::Status CheckText(std::string_view bytes) {
   for (const Signature& signature : kSignatures) {
     if (bytes.starts_with(signature.bytes)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("is a binary file: ", AbslView(signature.name)));
+      return WithReason(absl::InvalidArgumentError(absl::StrCat(
+                            "is a binary file: ", AbslView(signature.name))),
+                        kBinaryReason);
     }
   }
   // The little-endian mark of UTF-32 starts with that of UTF-16.
   if (bytes.starts_with("\xFF\xFE\0\0"sv)) {
-    return absl::InvalidArgumentError(
-        "is UTF-32, not UTF-8: byte order mark at byte 0");
+    return WithReason(absl::InvalidArgumentError(
+                          "is UTF-32, not UTF-8: byte order mark at byte 0"),
+                      kNotUtf8Reason);
   }
   if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) {
-    return absl::InvalidArgumentError(
-        "is UTF-16, not UTF-8: byte order mark at byte 0");
+    return WithReason(absl::InvalidArgumentError(
+                          "is UTF-16, not UTF-8: byte order mark at byte 0"),
+                      kNotUtf8Reason);
   }
   if (const size_t nul = bytes.find('\0'); nul != bytes.npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("is a binary file: NUL at byte ", nul));
+    return WithReason(absl::InvalidArgumentError(
+                          absl::StrCat("is a binary file: NUL at byte ", nul)),
+                      kBinaryReason);
   }
   if (const std::optional<size_t> at = FirstInvalidUtf8(bytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("is not UTF-8: 0x%02X at byte %d",
-                        static_cast<unsigned char>(bytes[*at]), *at));
+    return WithReason(absl::InvalidArgumentError(absl::StrFormat(
+                          "is not UTF-8: 0x%02X at byte %d",
+                          static_cast<unsigned char>(bytes[*at]), *at)),
+                      kNotUtf8Reason);
   }
   return absl::OkStatus();
 }

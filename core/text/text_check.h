@@ -7,10 +7,14 @@
 
 namespace pith {
 
+inline constexpr std::string_view kBinaryReason = "BINARY";
+inline constexpr std::string_view kNotUtf8Reason = "NOT_UTF8";
+
 // OK if `bytes` is text that can be indexed: valid UTF-8 without NUL bytes.
 // Else kInvalidArgument that says what it is: a binary file (NUL byte or a
 // known binary signature near the start), UTF-16, or the offset of the first
-// byte that is not UTF-8. Empty text is OK.
+// byte that is not UTF-8; its reason (core/base/reason.h) is one of those
+// below. Empty text is OK.
 absl::Status CheckText(std::string_view bytes);
 
 }  // namespace pith

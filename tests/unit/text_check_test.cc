@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
+#include "core/base/reason.h"
 #include "tests/status_matchers.h"
 
 namespace pith {
@@ -60,6 +61,13 @@ TEST(CheckText, NamesBinaryFormats) {
   EXPECT_THAT(CheckText("\x1F\x8B\x08"), StatusIs(kInvalid, "gzip"));
   EXPECT_THAT(CheckText("ab\0c"s),
               StatusIs(kInvalid, "is a binary file: NUL at byte 2"));
+}
+
+TEST(CheckText, TellsBinaryFromOtherEncodingsByReason) {
+  EXPECT_EQ(ReasonOf(CheckText("ab\0c"s)), kBinaryReason);
+  EXPECT_EQ(ReasonOf(CheckText("%PDF-1.7\n")), kBinaryReason);
+  EXPECT_EQ(ReasonOf(CheckText("\xE9t\xE9")), kNotUtf8Reason);
+  EXPECT_EQ(ReasonOf(CheckText("\xFF\xFEh\0i\0"s)), kNotUtf8Reason);
 }
 
 TEST(CheckText, NamesUtf16AndUtf32) {

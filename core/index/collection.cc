@@ -1,0 +1,764 @@
+#include "core/index/collection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+
+#include "core/base/reason.h"
+#include "core/base/status_macros.h"
+#include "core/base/thread_name.h"
+
+namespace pith {
+namespace {
+
+// Writes that share one synced commit.
+constexpr size_t kMaxGroupWrites = 128;
+constexpr size_t kMaxGroupBytes = size_t{8} << 20;
+
+// Passages embedded by one call. At most this many are embedded twice when the
+// process dies.
+constexpr size_t kEmbedBatchPassages = 32;
+// Batches of codes that wait for the writer while the next is embedded.
+constexpr size_t kMaxIndexedInFlight = 2;
+
+// The store is settled once what was written since the last time exceeds this
+// and this part of all text, so that the cost stays proportional to the writes.
+constexpr uint64_t kMinUnsettledBytes = 64 << 10;
+constexpr uint64_t kUnsettledPart = 8;
+
+// Errors that are about the passages at hand, and will come back with them. All
+// others may pass: trying again later is worth it.
+bool IsAboutPassages(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsInternal(status);
+}
+
+}  // namespace
+
+// A store batch in the making, and what the delta has to forget once it is
+// committed.
+class Collection::Transaction {
+ public:
+  explicit Transaction(const StoreCounts& counts) { batch_.counts = counts; }
+
+  StoreBatch& batch() { return batch_; }
+  StoreCounts& counts() { return batch_.counts; }
+  bool empty() const {
+    return batch_.put_documents.empty() && batch_.erase_documents.empty() &&
+           batch_.put_codes.empty();
+  }
+
+ private:
+  StoreBatch batch_;
+};
+
+absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
+    const CollectionConfig& config, std::unique_ptr<PassageStore> store,
+    Embedder& embedder, const Options& options) {
+  const ModelIdentity& model = embedder.identity();
+  if (model.fingerprint != config.model.fingerprint) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "collection \"", config.name, "\" was made with model \"",
+            config.model.name, "\" (fingerprint ",
+            config.model.fingerprint.substr(0, 16), "), not with \"",
+            model.name, "\" (", model.fingerprint.substr(0, 16), ")")),
+        "MODEL_MISMATCH");
+  }
+  std::unique_ptr<Collection> collection(
+      new Collection(config, std::move(store), embedder, options));
+  PITH_RETURN_IF_ERROR(
+      Annotate(collection->LoadDelta(),
+               absl::StrCat("open collection \"", config.name, "\"")));
+  Collection& self = *collection;
+  self.writer_ = std::thread([&self] { self.RunWriter(); });
+  self.indexer_ = std::thread([&self] { self.RunIndexer(); });
+  return collection;
+}
+
+Collection::Collection(const CollectionConfig& config,
+                       std::unique_ptr<PassageStore> store, Embedder& embedder,
+                       const Options& options)
+    : config_(config),
+      options_(options),
+      store_(std::move(store)),
+      embedder_(embedder),
+      codec_(config.model.dimension),
+      cache_(options.vector_cache_bytes,
+             static_cast<size_t>(config.model.dimension)),
+      delta_(codec_.code_bytes()) {}
+
+Collection::~Collection() {
+  {
+    MutexLock lock(mutex_);
+    stop_indexer_ = true;
+    work_changed_.SignalAll();
+  }
+  if (indexer_.joinable()) {
+    indexer_.join();
+  }
+  {
+    MutexLock lock(mutex_);
+    stop_writer_ = true;
+    write_queued_.SignalAll();
+  }
+  if (writer_.joinable()) {
+    writer_.join();
+  }
+  std::vector<std::function<void(absl::StatusOr<uint64_t>)>> waiters;
+  {
+    MutexLock lock(mutex_);
+    waiters.swap(waiters_);
+  }
+  for (const auto& done : waiters) {
+    done(absl::UnavailableError(
+        absl::StrCat("collection \"", config_.name, "\" was closed")));
+  }
+}
+
+absl::Status Collection::LoadDelta() {
+  PITH_ASSIGN_OR_RETURN(const StoreCounts counts, store_->GetCounts());
+  PITH_RETURN_IF_ERROR(store_->VisitCodes(
+      [this](PassageId passage, std::string_view code) -> absl::Status {
+        if (code.size() != codec_.code_bytes()) {
+          return absl::DataLossError(absl::StrCat(
+              "code of passage ", static_cast<uint64_t>(passage), " has ",
+              code.size(), " bytes, not ", codec_.code_bytes()));
+        }
+        delta_.Append(passage, code);
+        return absl::OkStatus();
+      }));
+  auto generation = std::make_shared<Generation>();
+  generation->number = 1;
+  generation->delta = delta_.Snapshot();
+  if (generation->delta->live() + counts.pending != counts.passages) {
+    return absl::DataLossError(absl::StrCat(
+        generation->delta->live(), " codes and ", counts.pending,
+        " pending passages do not add up to ", counts.passages, " passages"));
+  }
+  MutexLock lock(mutex_);
+  counts_ = counts;
+  generation_ = std::move(generation);
+  code_memory_bytes_ = delta_.memory_bytes();
+  return absl::OkStatus();
+}
+
+absl::Status Collection::Enqueue(QueuedWrite write) {
+  MutexLock lock(mutex_);
+  if (stop_writer_) {
+    return absl::UnavailableError(
+        absl::StrCat("collection \"", config_.name, "\" is closing"));
+  }
+  if (queue_.size() >= options_.max_queued_writes ||
+      queued_bytes_ + write.bytes > options_.max_queued_bytes) {
+    return WithReason(
+        absl::ResourceExhaustedError(absl::StrCat(
+            "collection \"", config_.name, "\": ", queue_.size(), " writes of ",
+            queued_bytes_, " bytes wait; the limits are ",
+            options_.max_queued_writes, " and ", options_.max_queued_bytes)),
+        "WRITE_QUEUE_FULL");
+  }
+  queued_bytes_ += write.bytes;
+  queue_.push_back(std::move(write));
+  write_queued_.Signal();
+  return absl::OkStatus();
+}
+
+void Collection::Put(DocumentInput input,
+                     std::function<void(absl::StatusOr<PutResult>)> done) {
+  if (absl::Status status = CheckDocument(input); !status.ok()) {
+    done(std::move(status));
+    return;
+  }
+  const size_t bytes = input.text.size() + input.id.size();
+  // Kept by a copy of the callback: a refused write is gone with the queue's
+  // argument.
+  auto refused = done;
+  absl::Status status = Enqueue(
+      {.write = PutWrite{std::move(input), std::move(done)}, .bytes = bytes});
+  if (!status.ok()) {
+    refused(std::move(status));
+  }
+}
+
+void Collection::Delete(
+    std::vector<std::string> ids,
+    std::function<void(absl::StatusOr<DeleteResult>)> done) {
+  size_t bytes = 0;
+  for (const std::string& id : ids) {
+    bytes += id.size();
+  }
+  auto refused = done;
+  absl::Status status = Enqueue(
+      {.write = DeleteWrite{std::move(ids), std::move(done)}, .bytes = bytes});
+  if (!status.ok()) {
+    refused(std::move(status));
+  }
+}
+
+void Collection::WhenSearchable(
+    std::function<void(absl::StatusOr<uint64_t>)> done) {
+  uint64_t failed = 0;
+  {
+    MutexLock lock(mutex_);
+    if (counts_.pending > failed_.size()) {
+      waiters_.push_back(std::move(done));
+      return;
+    }
+    failed = failed_.size();
+  }
+  done(failed);
+}
+
+void Collection::RunWriter() {
+  SetThreadName("writer");
+  while (true) {
+    std::vector<QueuedWrite> writes;
+    {
+      MutexLock lock(mutex_);
+      while (queue_.empty() && !stop_writer_) {
+        write_queued_.Wait(mutex_);
+      }
+      if (queue_.empty()) {
+        return;
+      }
+      writes.swap(queue_);
+      queued_bytes_ = 0;
+    }
+    // Groups of puts and deletes with distinct documents, each with a commit
+    // of its own: a group's reads see only what earlier groups committed.
+    std::vector<QueuedWrite> group;
+    absl::flat_hash_set<std::string> ids;
+    size_t group_bytes = 0;
+    const auto flush = [&] {
+      if (!group.empty()) {
+        ApplyPutsAndDeletes(std::exchange(group, {}));
+      }
+      ids.clear();
+      group_bytes = 0;
+    };
+    for (QueuedWrite& queued : writes) {
+      if (auto* indexed = std::get_if<IndexedWrite>(&queued.write)) {
+        flush();
+        ApplyIndexed(std::move(*indexed));
+        continue;
+      }
+      std::vector<std::string> touched;
+      if (const auto* put = std::get_if<PutWrite>(&queued.write)) {
+        touched.push_back(put->input.id);
+      } else {
+        touched = std::get<DeleteWrite>(queued.write).ids;
+      }
+      const bool conflict = std::any_of(
+          touched.begin(), touched.end(),
+          [&ids](const std::string& id) { return ids.contains(id); });
+      if (conflict || group.size() >= kMaxGroupWrites ||
+          group_bytes >= kMaxGroupBytes) {
+        flush();
+      }
+      ids.insert(touched.begin(), touched.end());
+      group_bytes += queued.bytes;
+      group.push_back(std::move(queued));
+    }
+    flush();
+  }
+}
+
+void Collection::ApplyPutsAndDeletes(std::vector<QueuedWrite> writes) {
+  StoreCounts counts;
+  {
+    MutexLock lock(mutex_);
+    counts = counts_;
+  }
+  Transaction transaction(counts);
+  std::vector<std::function<void(const absl::Status&)>> acknowledge;
+  for (QueuedWrite& queued : writes) {
+    if (auto* put = std::get_if<PutWrite>(&queued.write)) {
+      absl::StatusOr<PutResult> result = AddPut(put->input, transaction);
+      acknowledge.push_back(
+          [result = std::move(result),
+           done = std::move(put->done)](const absl::Status& commit) {
+            done(result.ok() && !commit.ok() ? commit : result);
+          });
+    } else {
+      auto& erase = std::get<DeleteWrite>(queued.write);
+      absl::StatusOr<DeleteResult> result = AddDelete(erase.ids, transaction);
+      acknowledge.push_back(
+          [result = std::move(result),
+           done = std::move(erase.done)](const absl::Status& commit) {
+            done(result.ok() && !commit.ok() ? commit : result);
+          });
+    }
+  }
+  const absl::Status status =
+      transaction.empty() ? absl::OkStatus()
+                          : CommitAndPublish(transaction, Durability::kSynced);
+  for (const auto& done : acknowledge) {
+    done(status);
+  }
+  NotifyIfSearchable();
+}
+
+absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
+                                             Transaction& transaction) {
+  const ContentHash content_hash = HashDocument(input);
+  PITH_ASSIGN_OR_RETURN(const std::optional<DocumentNumber> stored,
+                        store_->FindDocument(input.id));
+  std::optional<DocumentRecord> old_record;
+  std::vector<Passage> old_passages;
+  DocumentNumber number = transaction.counts().next_document;
+  if (stored) {
+    number = *stored;
+    PITH_ASSIGN_OR_RETURN(old_record, store_->GetDocument(number));
+    if (!old_record) {
+      return absl::DataLossError(
+          absl::StrCat("document \"", input.id, "\" has no record"));
+    }
+    if (old_record->content_hash == content_hash) {
+      return PutResult{.outcome = PutOutcome::kUnchanged,
+                       .passages = old_record->passages.size()};
+    }
+    PITH_ASSIGN_OR_RETURN(old_passages, ReadPassages(number, *old_record));
+  } else if (static_cast<uint64_t>(number) > kMaxDocumentNumber) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("collection \"", config_.name, "\" has used all ",
+                     kMaxDocumentNumber, " document numbers"));
+  }
+  PITH_ASSIGN_OR_RETURN(DocumentChange change,
+                        PlanDocumentChange(input, content_hash, number,
+                                           old_record ? &*old_record : nullptr,
+                                           old_passages, config_, embedder_));
+
+  PutResult result{
+      .outcome = stored ? PutOutcome::kUpdated : PutOutcome::kAdded,
+      .passages = change.record.passages.size(),
+      .passages_to_embed = change.put_passages.size(),
+      .truncated = change.truncated};
+  StoreCounts& counts = transaction.counts();
+  if (!stored) {
+    ++counts.documents;
+    counts.next_document =
+        DocumentNumber{static_cast<uint64_t>(counts.next_document) + 1};
+  }
+  StoreBatch& batch = transaction.batch();
+  EraseFromCounts(change.erase_passages, old_passages, counts);
+  for (Passage& passage : change.put_passages) {
+    ++counts.passages;
+    ++counts.pending;
+    counts.text_bytes += passage.text.size();
+    batch.put_passages.push_back(std::move(passage));
+  }
+  batch.erase_passages.insert(batch.erase_passages.end(),
+                              change.erase_passages.begin(),
+                              change.erase_passages.end());
+  batch.put_documents.push_back(
+      {.number = number, .record = std::move(change.record)});
+  return result;
+}
+
+absl::StatusOr<DeleteResult> Collection::AddDelete(
+    const std::vector<std::string>& ids, Transaction& transaction) {
+  DeleteResult result;
+  // Staged apart, so that a failure half-way changes nothing.
+  StoreCounts counts = transaction.counts();
+  std::vector<std::pair<DocumentNumber, std::string>> documents;
+  std::vector<PassageId> passages;
+  absl::flat_hash_set<std::string> seen;
+  for (const std::string& id : ids) {
+    if (!seen.insert(id).second) {
+      continue;
+    }
+    PITH_ASSIGN_OR_RETURN(const std::optional<DocumentNumber> number,
+                          store_->FindDocument(id));
+    if (!number) {
+      ++result.not_found;
+      continue;
+    }
+    PITH_ASSIGN_OR_RETURN(const std::optional<DocumentRecord> record,
+                          store_->GetDocument(*number));
+    if (!record) {
+      return absl::DataLossError(
+          absl::StrCat("document \"", id, "\" has no record"));
+    }
+    ++result.deleted;
+    --counts.documents;
+    for (const PassageEntry& entry : record->passages) {
+      const PassageId passage = MakePassageId(*number, entry.serial);
+      --counts.passages;
+      counts.text_bytes -= entry.bytes;
+      if (!delta_.Contains(passage)) {
+        --counts.pending;
+      }
+      passages.push_back(passage);
+    }
+    documents.emplace_back(*number, id);
+  }
+  transaction.counts() = counts;
+  StoreBatch& batch = transaction.batch();
+  batch.erase_documents.insert(batch.erase_documents.end(), documents.begin(),
+                               documents.end());
+  batch.erase_passages.insert(batch.erase_passages.end(), passages.begin(),
+                              passages.end());
+  return result;
+}
+
+absl::StatusOr<std::vector<Passage>> Collection::ReadPassages(
+    DocumentNumber number, const DocumentRecord& record) const {
+  std::vector<PassageId> ids;
+  ids.reserve(record.passages.size());
+  for (const PassageEntry& entry : record.passages) {
+    ids.push_back(MakePassageId(number, entry.serial));
+  }
+  PITH_ASSIGN_OR_RETURN(std::vector<std::optional<Passage>> found,
+                        store_->GetPassages(ids));
+  std::vector<Passage> passages;
+  passages.reserve(found.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (!found[i]) {
+      return absl::DataLossError(
+          absl::StrCat("passage ", static_cast<uint64_t>(ids[i]),
+                       " of document \"", record.id, "\" is missing"));
+    }
+    passages.push_back(*std::move(found[i]));
+  }
+  return passages;
+}
+
+void Collection::EraseFromCounts(std::span<const PassageId> erased,
+                                 std::span<const Passage> passages,
+                                 StoreCounts& counts) const {
+  const absl::flat_hash_set<PassageId> going(erased.begin(), erased.end());
+  for (const Passage& passage : passages) {
+    if (!going.contains(passage.id)) {
+      continue;
+    }
+    --counts.passages;
+    counts.text_bytes -= passage.text.size();
+    if (!delta_.Contains(passage.id)) {
+      --counts.pending;
+    }
+  }
+}
+
+absl::Status Collection::CommitAndPublish(Transaction& transaction,
+                                          Durability durability) {
+  const StoreBatch& batch = transaction.batch();
+  PITH_RETURN_IF_ERROR(store_->Commit(batch, durability));
+
+  for (const PassageId passage : batch.erase_passages) {
+    delta_.Erase(passage);
+  }
+  uint64_t written = 0;
+  for (const StoreBatch::Code& code : batch.put_codes) {
+    delta_.Append(code.id, code.bytes);
+    written += code.bytes.size();
+  }
+  for (const Passage& passage : batch.put_passages) {
+    written += passage.text.size();
+  }
+  std::shared_ptr<Generation> next;
+  if (!batch.erase_passages.empty() || !batch.put_codes.empty()) {
+    next = std::make_shared<Generation>();
+    next->delta = delta_.Snapshot();
+  }
+
+  MutexLock lock(mutex_);
+  if (next != nullptr) {
+    next->number = generation_->number + 1;
+    generation_ = std::move(next);
+  }
+  counts_ = batch.counts;
+  for (const PassageId passage : batch.erase_passages) {
+    failed_.erase(passage);
+  }
+  embedded_passages_ += batch.put_codes.size();
+  code_memory_bytes_ = delta_.memory_bytes();
+  unsettled_bytes_ +=
+      written + batch.erase_passages.size() * codec_.code_bytes();
+  work_changed_.SignalAll();
+  return absl::OkStatus();
+}
+
+void Collection::ApplyIndexed(IndexedWrite write) {
+  StoreCounts counts;
+  {
+    MutexLock lock(mutex_);
+    counts = counts_;
+  }
+  Transaction transaction(counts);
+  absl::Status status = absl::OkStatus();
+  for (StoreBatch::Code& code : write.codes) {
+    absl::StatusOr<bool> pending = IsPending(code.id);
+    if (!pending.ok()) {
+      status = pending.status();
+      break;
+    }
+    // Not so if its document changed or went since it was read.
+    if (*pending) {
+      --transaction.counts().pending;
+      transaction.batch().put_codes.push_back(std::move(code));
+    }
+  }
+  if (status.ok() && !transaction.empty()) {
+    status = CommitAndPublish(transaction, Durability::kBuffered);
+  }
+  for (const auto& [passage, reason] : write.failures) {
+    const absl::StatusOr<bool> pending = IsPending(passage);
+    if (pending.ok() && *pending) {
+      LOG(ERROR) << "collection \"" << config_.name << "\": passage "
+                 << static_cast<uint64_t>(passage)
+                 << " cannot be embedded: " << reason;
+      MutexLock lock(mutex_);
+      failed_[passage] = reason;
+    }
+  }
+  {
+    MutexLock lock(mutex_);
+    if (!status.ok()) {
+      embedding_error_ = status;
+      indexed_write_failed_ = true;
+    } else if (write.failures.empty()) {
+      embedding_error_ = absl::OkStatus();
+    } else {
+      embedding_error_ = write.failures.back().second;
+    }
+    --indexed_in_flight_;
+    work_changed_.SignalAll();
+  }
+  NotifyIfSearchable();
+}
+
+absl::StatusOr<bool> Collection::IsPending(PassageId passage) const {
+  PITH_ASSIGN_OR_RETURN(const std::vector<PassageId> next,
+                        store_->ListPending(passage, 1));
+  return !next.empty() && next[0] == passage;
+}
+
+void Collection::NotifyIfSearchable() {
+  std::vector<std::function<void(absl::StatusOr<uint64_t>)>> waiters;
+  uint64_t failed = 0;
+  {
+    MutexLock lock(mutex_);
+    if (counts_.pending > failed_.size()) {
+      return;
+    }
+    failed = failed_.size();
+    waiters.swap(waiters_);
+  }
+  for (const auto& done : waiters) {
+    done(failed);
+  }
+}
+
+void Collection::RunIndexer() {
+  SetThreadName("indexer");
+  absl::Duration retry_delay = absl::ZeroDuration();
+  while (WaitForWork(retry_delay)) {
+    const absl::Status status = EmbedPending();
+    if (status.ok()) {
+      retry_delay = absl::ZeroDuration();
+      continue;
+    }
+    retry_delay = std::clamp(2 * retry_delay, options_.min_retry_delay,
+                             options_.max_retry_delay);
+    MutexLock lock(mutex_);
+    if (stop_indexer_) {
+      return;
+    }
+    // Once for each reason, not for each attempt.
+    if (embedding_error_ != status) {
+      LOG(ERROR) << "collection \"" << config_.name
+                 << "\": embedding stopped, will be tried again: " << status;
+    }
+    embedding_error_ = status;
+  }
+}
+
+bool Collection::WaitForWork(absl::Duration retry_delay) {
+  const absl::Time retry_time = absl::Now() + retry_delay;
+  while (true) {
+    bool settle = false;
+    {
+      MutexLock lock(mutex_);
+      while (!stop_indexer_ && absl::Now() < retry_time) {
+        work_changed_.WaitFor(mutex_, retry_time - absl::Now());
+      }
+      while (!stop_indexer_ && counts_.pending <= failed_.size() && !settle) {
+        settle =
+            unsettled_bytes_ >=
+            std::max(kMinUnsettledBytes, counts_.text_bytes / kUnsettledPart);
+        if (settle) {
+          unsettled_bytes_ = 0;
+        } else {
+          work_changed_.Wait(mutex_);
+        }
+      }
+      if (stop_indexer_) {
+        return false;
+      }
+    }
+    if (!settle) {
+      return true;
+    }
+    if (const absl::Status status = store_->Settle(); !status.ok()) {
+      LOG(ERROR) << "collection \"" << config_.name
+                 << "\": settling failed: " << status;
+    }
+  }
+}
+
+absl::Status Collection::EmbedPending() {
+  PassageId from{0};
+  while (true) {
+    PITH_ASSIGN_OR_RETURN(std::vector<PassageId> ids,
+                          store_->ListPending(from, kEmbedBatchPassages));
+    {
+      MutexLock lock(mutex_);
+      while (indexed_in_flight_ >= (ids.empty() ? 1 : kMaxIndexedInFlight) &&
+             !stop_indexer_) {
+        work_changed_.Wait(mutex_);
+      }
+      if (stop_indexer_) {
+        return absl::CancelledError("the collection is closing");
+      }
+      if (indexed_write_failed_) {
+        indexed_write_failed_ = false;
+        return embedding_error_;
+      }
+      if (ids.empty()) {
+        return absl::OkStatus();
+      }
+      from = PassageId{static_cast<uint64_t>(ids.back()) + 1};
+      std::erase_if(ids, [this](PassageId id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return failed_.contains(id);
+      });
+    }
+    PITH_ASSIGN_OR_RETURN(std::vector<std::optional<Passage>> found,
+                          store_->GetPassages(ids));
+    std::vector<Passage> passages;
+    for (std::optional<Passage>& passage : found) {
+      if (passage) {
+        passages.push_back(*std::move(passage));
+      }
+    }
+    if (passages.empty()) {
+      continue;
+    }
+    IndexedWrite write;
+    PITH_RETURN_IF_ERROR(EmbedInto(passages, write));
+    MutexLock lock(mutex_);
+    ++indexed_in_flight_;
+    queue_.push_back({.write = std::move(write)});
+    write_queued_.Signal();
+  }
+}
+
+absl::Status Collection::EmbedInto(std::span<const Passage> passages,
+                                   IndexedWrite& write) {
+  RequestContext context;
+  context.priority = EmbedPriority::kIngest;
+  context.cancelled = [this] {
+    MutexLock lock(mutex_);
+    return stop_indexer_;
+  };
+  const absl::StatusOr<Matrix> vectors = EmbedPassages(passages, context);
+  if (vectors.ok()) {
+    for (size_t i = 0; i < passages.size(); ++i) {
+      std::string code(codec_.code_bytes(), '\0');
+      codec_.Encode(vectors->row(i),
+                    {reinterpret_cast<uint8_t*>(code.data()), code.size()});
+      write.codes.push_back({.id = passages[i].id, .bytes = std::move(code)});
+    }
+    return absl::OkStatus();
+  }
+  if (!IsAboutPassages(vectors.status())) {
+    return vectors.status();
+  }
+  if (passages.size() == 1) {
+    write.failures.emplace_back(passages[0].id, vectors.status());
+    return absl::OkStatus();
+  }
+  // Halves find the passages at fault in few calls.
+  PITH_RETURN_IF_ERROR(EmbedInto(passages.first(passages.size() / 2), write));
+  return EmbedInto(passages.subspan(passages.size() / 2), write);
+}
+
+absl::StatusOr<Matrix> Collection::EmbedPassages(
+    std::span<const Passage> passages, const RequestContext& context) {
+  std::vector<std::string> texts;
+  std::vector<std::string_view> views;
+  texts.reserve(passages.size());
+  for (const Passage& passage : passages) {
+    texts.push_back(EmbeddedText(passage, config_));
+    views.push_back(texts.back());
+  }
+  return embedder_.Embed(views, TextRole::kPassage, context);
+}
+
+absl::StatusOr<std::optional<StoredDocument>> Collection::Get(
+    std::string_view id) const {
+  PITH_ASSIGN_OR_RETURN(const std::optional<DocumentNumber> number,
+                        store_->FindDocument(id));
+  if (!number) {
+    return std::nullopt;
+  }
+  PITH_ASSIGN_OR_RETURN(std::optional<DocumentRecord> record,
+                        store_->GetDocument(*number));
+  if (!record) {
+    // Deleted between the two reads.
+    return std::nullopt;
+  }
+  absl::StatusOr<std::vector<Passage>> passages =
+      ReadPassages(*number, *record);
+  if (!passages.ok()) {
+    // Either damage, or the document changed since its record was read.
+    PITH_ASSIGN_OR_RETURN(const std::optional<DocumentRecord> now,
+                          store_->GetDocument(*number));
+    if (now == record) {
+      return passages.status();
+    }
+    return Get(id);
+  }
+  StoredDocument document{.record = *std::move(record), .text = ""};
+  for (const Passage& passage : *passages) {
+    document.text += passage.text;
+  }
+  return document;
+}
+
+absl::StatusOr<std::vector<DocumentListing>> Collection::List(
+    std::string_view prefix, std::optional<std::string_view> after,
+    size_t limit) const {
+  PITH_ASSIGN_OR_RETURN(const std::vector<DocumentSummary> summaries,
+                        store_->ListDocuments(prefix, after, limit));
+  std::vector<DocumentListing> listings;
+  for (const DocumentSummary& summary : summaries) {
+    PITH_ASSIGN_OR_RETURN(const std::optional<DocumentRecord> record,
+                          store_->GetDocument(summary.number));
+    if (!record) {
+      continue;
+    }
+    DocumentListing listing{.id = record->id,
+                            .title = record->title,
+                            .passages = record->passages.size()};
+    for (const PassageEntry& entry : record->passages) {
+      listing.text_bytes += entry.bytes;
+    }
+    listings.push_back(std::move(listing));
+  }
+  return listings;
+}
+
+CollectionStatus Collection::GetStatus() const {
+  MutexLock lock(mutex_);
+  return {.counts = counts_,
+          .failed_passages = failed_.size(),
+          .embedded_passages = embedded_passages_,
+          .embedding_error = embedding_error_,
+          .generation = generation_->number,
+          .code_memory_bytes = code_memory_bytes_};
+}
+
+}  // namespace pith

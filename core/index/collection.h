@@ -1,0 +1,301 @@
+#ifndef PITH_CORE_INDEX_COLLECTION_H_
+#define PITH_CORE_INDEX_COLLECTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "core/base/ids.h"
+#include "core/base/mutex.h"
+#include "core/codes/rotated_code.h"
+#include "core/index/collection_config.h"
+#include "core/index/delta.h"
+#include "core/index/document_change.h"
+#include "core/index/embedder.h"
+#include "core/index/vector_cache.h"
+#include "core/storage/passage_store.h"
+
+namespace pith {
+
+enum class PutOutcome { kAdded, kUpdated, kUnchanged };
+
+struct PutResult {
+  PutOutcome outcome = PutOutcome::kUnchanged;
+  size_t passages = 0;
+  // Passages that are new and have to be embedded.
+  size_t passages_to_embed = 0;
+  bool truncated = false;
+};
+
+struct DeleteResult {
+  size_t deleted = 0;
+  size_t not_found = 0;
+};
+
+struct StoredDocument {
+  DocumentRecord record;
+  std::string text;
+};
+
+struct DocumentListing {
+  std::string id;
+  std::string title;
+  size_t passages = 0;
+  uint64_t text_bytes = 0;
+};
+
+// A text, a unit vector, or a stored passage.
+using SearchQuery = std::variant<std::string, std::vector<float>, PassageId>;
+
+struct SearchOptions {
+  // Hits wanted: 1 to kMaxHits.
+  size_t k = 10;
+  // Candidates that are recomputed: k to kMaxRerank.
+  size_t rerank = 30;
+};
+inline constexpr size_t kMaxHits = 1000;
+inline constexpr size_t kMaxRerank = 2000;
+
+struct SearchHit {
+  PassageId passage{};
+  // Inner product of exact unit vectors.
+  float score = 0;
+  std::string document_id;
+  std::string title;
+  Metadata metadata;
+  std::string text;
+  std::string heading_path;
+  uint64_t offset = 0;
+  // From 1.
+  uint64_t first_line = 0;
+  uint64_t last_line = 0;
+};
+
+struct SearchResult {
+  // Best first; equal scores by passage id.
+  std::vector<SearchHit> hits;
+  uint64_t generation = 0;
+  size_t candidates_scored = 0;
+  size_t passages_recomputed = 0;
+  size_t cache_hits = 0;
+  size_t pending_passages = 0;
+  absl::Duration embed_time;
+  absl::Duration scan_time;
+  absl::Duration rerank_time;
+};
+
+struct CollectionStatus {
+  StoreCounts counts;
+  uint64_t failed_passages = 0;
+  // Passages embedded since the collection was opened.
+  uint64_t embedded_passages = 0;
+  // Why embedding failed last, if it did; OK again after a success.
+  absl::Status embedding_error;
+  uint64_t generation = 0;
+  size_t code_memory_bytes = 0;
+};
+
+// Documents that share one model, with the index over their passages.
+//
+// Writes are queued, applied by one writer thread in order, several with one
+// synced commit, and acknowledged through a callback when they are durable. An
+// indexer thread embeds the passages that wait, in order of id, and hands their
+// codes to the writer. Searches read one published generation and take no
+// lock but to fetch it. Thread-safe.
+class Collection {
+ public:
+  struct Options {
+    // Bounds of the write queue; beyond them writes are refused.
+    size_t max_queued_writes = 1024;
+    size_t max_queued_bytes = size_t{256} << 20;
+    size_t vector_cache_bytes = size_t{16} << 20;
+    // Wait before embedding is tried again after the embedder failed; doubled
+    // at each failure up to the maximum.
+    absl::Duration min_retry_delay = absl::Milliseconds(200);
+    absl::Duration max_retry_delay = absl::Seconds(30);
+  };
+
+  // Reads the codes from `store` and starts the threads. `embedder` outlives
+  // the collection. kFailedPrecondition if its model is not the one in
+  // `config`, kDataLoss if the store is damaged.
+  static absl::StatusOr<std::unique_ptr<Collection>> Open(
+      const CollectionConfig& config, std::unique_ptr<PassageStore> store,
+      Embedder& embedder, const Options& options);
+
+  // Applies the writes that are queued, then stops. Waiters of WhenSearchable
+  // get kUnavailable.
+  ~Collection();
+
+  Collection(const Collection&) = delete;
+  Collection& operator=(const Collection&) = delete;
+
+  const CollectionConfig& config() const { return config_; }
+  Embedder& embedder() const { return embedder_; }
+
+  // Adds or replaces a document. `done` runs once, on the writer thread, when
+  // the document is durable or has been refused (kInvalidArgument,
+  // kResourceExhausted, kDataLoss, ...); before Put returns if it is refused at
+  // the door.
+  void Put(DocumentInput input,
+           std::function<void(absl::StatusOr<PutResult>)> done);
+
+  // Deletes documents by id. As Put.
+  void Delete(std::vector<std::string> ids,
+              std::function<void(absl::StatusOr<DeleteResult>)> done);
+
+  // Calls `done` once no passage waits for its embedding, apart from those that
+  // cannot be embedded, whose number it gets.
+  void WhenSearchable(std::function<void(absl::StatusOr<uint64_t>)> done);
+
+  absl::StatusOr<std::optional<StoredDocument>> Get(std::string_view id) const;
+
+  // As PassageStore::ListDocuments, with what the records say.
+  absl::StatusOr<std::vector<DocumentListing>> List(
+      std::string_view prefix, std::optional<std::string_view> after,
+      size_t limit) const;
+
+  // kInvalidArgument if the query or an option is out of range, kNotFound if
+  // the query's passage does not exist; the embedder's errors.
+  absl::StatusOr<SearchResult> Search(const SearchQuery& query,
+                                      const SearchOptions& options,
+                                      const RequestContext& context);
+
+  CollectionStatus GetStatus() const;
+
+ private:
+  // What searches see, at one moment.
+  struct Generation {
+    uint64_t number = 0;
+    std::shared_ptr<const DeltaSnapshot> delta;
+  };
+  struct PutWrite {
+    DocumentInput input;
+    std::function<void(absl::StatusOr<PutResult>)> done;
+  };
+  struct DeleteWrite {
+    std::vector<std::string> ids;
+    std::function<void(absl::StatusOr<DeleteResult>)> done;
+  };
+  // What the indexer found for passages that were pending.
+  struct IndexedWrite {
+    std::vector<StoreBatch::Code> codes;
+    std::vector<std::pair<PassageId, absl::Status>> failures;
+  };
+  using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite>;
+  struct QueuedWrite {
+    Write write;
+    size_t bytes = 0;
+  };
+  struct Candidate {
+    float estimate = 0;
+    PassageId passage{};
+  };
+  class Transaction;
+
+  Collection(const CollectionConfig& config,
+             std::unique_ptr<PassageStore> store, Embedder& embedder,
+             const Options& options);
+
+  absl::Status LoadDelta();
+  absl::Status Enqueue(QueuedWrite write) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Writer thread.
+  void RunWriter();
+  void ApplyPutsAndDeletes(std::vector<QueuedWrite> writes);
+  void ApplyIndexed(IndexedWrite write);
+  absl::StatusOr<PutResult> AddPut(const DocumentInput& input,
+                                   Transaction& transaction);
+  absl::StatusOr<DeleteResult> AddDelete(const std::vector<std::string>& ids,
+                                         Transaction& transaction);
+  absl::Status CommitAndPublish(Transaction& transaction,
+                                Durability durability);
+  // Takes passages that go from `counts`; `passages` are all of their document.
+  void EraseFromCounts(std::span<const PassageId> erased,
+                       std::span<const Passage> passages,
+                       StoreCounts& counts) const;
+  absl::StatusOr<bool> IsPending(PassageId passage) const;
+  void NotifyIfSearchable() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Indexer thread.
+  void RunIndexer();
+  absl::Status EmbedPending();
+  // Embeds `passages` and appends their codes or failures to `write`. An error
+  // that may pass is returned, and `write` is then of no use.
+  absl::Status EmbedInto(std::span<const Passage> passages,
+                         IndexedWrite& write);
+  // Waits until `retry_delay` is over and a passage is to be embedded, and
+  // settles the store when there is time. False if the indexer is to stop.
+  bool WaitForWork(absl::Duration retry_delay) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  absl::StatusOr<std::vector<Passage>> ReadPassages(
+      DocumentNumber number, const DocumentRecord& record) const;
+  absl::StatusOr<Matrix> EmbedPassages(std::span<const Passage> passages,
+                                       const RequestContext& context);
+
+  absl::StatusOr<std::vector<float>> QueryVector(const SearchQuery& query,
+                                                 const RequestContext& context);
+  std::vector<Candidate> FindCandidates(const DeltaSnapshot& delta,
+                                        std::span<const float> query,
+                                        size_t count) const;
+  // Exact vectors of `passages`, from the cache or the embedder.
+  absl::StatusOr<Matrix> ExactVectors(const std::vector<Passage>& passages,
+                                      const RequestContext& context,
+                                      SearchResult& result);
+  // Takes the text out of `passage`. nullopt if the document no longer has it.
+  static std::optional<SearchHit> MakeHit(
+      float score, Passage& passage,
+      const std::optional<DocumentRecord>& record);
+
+  const CollectionConfig config_;
+  const Options options_;
+  const std::unique_ptr<PassageStore> store_;
+  Embedder& embedder_;
+  const RotatedCodec codec_;
+  VectorCache cache_;
+
+  // Used by the writer thread alone once the threads run.
+  Delta delta_;
+
+  mutable Mutex mutex_;
+  CondVar write_queued_;
+  CondVar work_changed_;
+  std::vector<QueuedWrite> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // IndexedWrites that the writer has not yet committed, and whether one failed
+  // since the indexer last looked.
+  size_t indexed_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool indexed_write_failed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const Generation> generation_ ABSL_GUARDED_BY(mutex_);
+  StoreCounts counts_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<PassageId, absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
+  absl::Status embedding_error_ ABSL_GUARDED_BY(mutex_);
+  uint64_t embedded_passages_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t code_memory_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Bytes of text and codes written since the store was last settled.
+  uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::function<void(absl::StatusOr<uint64_t>)>> waiters_
+      ABSL_GUARDED_BY(mutex_);
+  bool stop_indexer_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stop_writer_ ABSL_GUARDED_BY(mutex_) = false;
+
+  std::thread writer_;
+  std::thread indexer_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_CORE_INDEX_COLLECTION_H_

@@ -1,0 +1,74 @@
+#include "core/index/collection_config.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+#include "core/base/coding.h"
+#include "core/base/string_view.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kMaxNameBytes = 64;
+constexpr uint64_t kMaxDimension = 65536;
+constexpr uint64_t kMaxTargetTokens = 1 << 20;
+
+}  // namespace
+
+absl::Status CheckCollectionName(std::string_view name) {
+  const bool sound =
+      !name.empty() && name.size() <= kMaxNameBytes &&
+      absl::ascii_isalnum(static_cast<unsigned char>(name[0])) &&
+      std::all_of(name.begin(), name.end(), [](char c) {
+        return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' ||
+               c == '_' || c == '-';
+      });
+  if (!sound) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "collection name \"", AbslView(name.substr(0, 2 * kMaxNameBytes)),
+        "\" is not 1 to ", kMaxNameBytes,
+        " letters, digits, '.', '_' or '-' that start with a letter or digit"));
+  }
+  return absl::OkStatus();
+}
+
+std::string EncodeCollectionConfig(const CollectionConfig& config) {
+  std::string bytes;
+  PutString(config.name, bytes);
+  PutString(config.model.name, bytes);
+  PutString(config.model.fingerprint, bytes);
+  PutVarint(static_cast<uint64_t>(config.model.dimension), bytes);
+  PutVarint(config.chunking == Chunking::kNone ? 1 : 0, bytes);
+  PutVarint(static_cast<uint64_t>(config.target_tokens), bytes);
+  PutVarint(config.embed_context ? 1 : 0, bytes);
+  PutFixed64(static_cast<uint64_t>(absl::ToUnixMicros(config.create_time)),
+             bytes);
+  return bytes;
+}
+
+absl::StatusOr<CollectionConfig> DecodeCollectionConfig(
+    std::string_view bytes) {
+  Decoder decoder(bytes);
+  CollectionConfig config;
+  config.name = decoder.String();
+  config.model.name = decoder.String();
+  config.model.fingerprint = decoder.String();
+  config.model.dimension = static_cast<int>(decoder.Varint(kMaxDimension));
+  config.chunking =
+      decoder.Varint(1) == 1 ? Chunking::kNone : Chunking::kStructure;
+  config.target_tokens = static_cast<int>(decoder.Varint(kMaxTargetTokens));
+  config.embed_context = decoder.Varint(1) == 1;
+  config.create_time =
+      absl::FromUnixMicros(static_cast<int64_t>(decoder.Fixed64()));
+  if (!decoder.done() || config.model.dimension == 0 ||
+      !CheckCollectionName(config.name).ok()) {
+    return absl::DataLossError(absl::StrCat(
+        "collection configuration of ", bytes.size(), " bytes is malformed"));
+  }
+  return config;
+}
+
+}  // namespace pith

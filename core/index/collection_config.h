@@ -1,0 +1,44 @@
+#ifndef PITH_CORE_INDEX_COLLECTION_CONFIG_H_
+#define PITH_CORE_INDEX_COLLECTION_CONFIG_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "core/index/embedder.h"
+
+namespace pith {
+
+enum class Chunking {
+  kStructure,  // cut at headings, paragraphs, blocks and sentences
+  kNone,       // each document is one passage
+};
+
+// What is chosen when a collection is created and never changes.
+struct CollectionConfig {
+  std::string name;
+  // The model that every vector of the collection comes from.
+  ModelIdentity model;
+  Chunking chunking = Chunking::kStructure;
+  int target_tokens = 200;
+  // Whether a passage's title or heading path is embedded in front of its text;
+  // docs/decisions/0003-context.md has the measurement behind the default.
+  bool embed_context = true;
+  absl::Time create_time;
+};
+
+// OK if `name` is 1 to 64 letters, digits, '.', '_' or '-' and starts with a
+// letter or digit; else kInvalidArgument. Such a name is a safe file name.
+absl::Status CheckCollectionName(std::string_view name);
+
+// Bytes for the store's configuration value (docs/index_format.md) and back.
+// kDataLoss if they are malformed.
+std::string EncodeCollectionConfig(const CollectionConfig& config);
+absl::StatusOr<CollectionConfig> DecodeCollectionConfig(std::string_view bytes);
+
+}  // namespace pith
+
+#endif  // PITH_CORE_INDEX_COLLECTION_CONFIG_H_

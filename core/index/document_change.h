@@ -1,0 +1,67 @@
+#ifndef PITH_CORE_INDEX_DOCUMENT_CHANGE_H_
+#define PITH_CORE_INDEX_DOCUMENT_CHANGE_H_
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "core/base/ids.h"
+#include "core/index/collection_config.h"
+#include "core/storage/document.h"
+#include "core/text/chunker.h"
+#include "core/text/token_counter.h"
+
+namespace pith {
+
+// A document as a user gives it.
+struct DocumentInput {
+  std::string id;
+  // Empty: the text's first heading.
+  std::string title;
+  std::string text;
+  Metadata metadata;
+  TextFormat format = TextFormat::kPlain;
+};
+
+inline constexpr size_t kMaxDocumentIdBytes = 4096;
+inline constexpr size_t kMaxDocumentBytes = size_t{64} << 20;
+
+// kInvalidArgument naming the field and the bound.
+absl::Status CheckDocument(const DocumentInput& input);
+
+// Covers everything in `input`, so that equal hashes mean nothing changed.
+ContentHash HashDocument(const DocumentInput& input);
+
+// What is embedded for a passage: its context and its text without surrounding
+// white space.
+std::string EmbeddedText(const Passage& passage,
+                         const CollectionConfig& config);
+
+// What it takes to make a stored document equal to an input.
+struct DocumentChange {
+  DocumentRecord record;
+  std::vector<Passage> put_passages;
+  std::vector<PassageId> erase_passages;
+  // A passage has more tokens than the model takes.
+  bool truncated = false;
+};
+
+// Cuts `input` into passages. Those whose context and text equal a passage of
+// the stored document keep its id, wherever they stand now; the others get new
+// serials. `old_record` and `old_passages` are the stored document and its
+// passages in order; null and empty for a new one. kResourceExhausted if
+// the document's serials are used up.
+absl::StatusOr<DocumentChange> PlanDocumentChange(
+    const DocumentInput& input, const ContentHash& content_hash,
+    DocumentNumber number, const DocumentRecord* old_record,
+    std::span<const Passage> old_passages, const CollectionConfig& config,
+    const TokenCounter& counter);
+
+}  // namespace pith
+
+#endif  // PITH_CORE_INDEX_DOCUMENT_CHANGE_H_

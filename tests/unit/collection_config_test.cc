@@ -1,0 +1,65 @@
+#include "core/index/collection_config.h"
+
+#include <string>
+
+#include "gtest/gtest.h"
+
+#include "tests/status_matchers.h"
+
+namespace pith {
+namespace {
+
+CollectionConfig Example() {
+  CollectionConfig config;
+  config.name = "notes";
+  config.model = {.name = "org/model", .fingerprint = "f00d", .dimension = 384};
+  config.chunking = Chunking::kNone;
+  config.target_tokens = 120;
+  config.embed_context = false;
+  config.create_time = absl::FromUnixMicros(1234567890123456);
+  return config;
+}
+
+TEST(CollectionConfig, ComesBackAsItWas) {
+  const CollectionConfig config = Example();
+  const absl::StatusOr<CollectionConfig> read =
+      DecodeCollectionConfig(EncodeCollectionConfig(config));
+  ASSERT_OK(read);
+  EXPECT_EQ(read->name, config.name);
+  EXPECT_EQ(read->model.name, config.model.name);
+  EXPECT_EQ(read->model.fingerprint, config.model.fingerprint);
+  EXPECT_EQ(read->model.dimension, config.model.dimension);
+  EXPECT_EQ(read->chunking, config.chunking);
+  EXPECT_EQ(read->target_tokens, config.target_tokens);
+  EXPECT_EQ(read->embed_context, config.embed_context);
+  EXPECT_EQ(read->create_time, config.create_time);
+}
+
+TEST(CollectionConfig, EveryTruncationAndAnythingBehindIsDataLoss) {
+  const std::string bytes = EncodeCollectionConfig(Example());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    SCOPED_TRACE(size);
+    EXPECT_THAT(DecodeCollectionConfig(bytes.substr(0, size)),
+                StatusIs(absl::StatusCode::kDataLoss, "malformed"));
+  }
+  EXPECT_THAT(DecodeCollectionConfig(bytes + "x"),
+              StatusIs(absl::StatusCode::kDataLoss, "malformed"));
+}
+
+TEST(CheckCollectionName, RefusesWhatIsNoSafeFileName) {
+  for (const std::string& name :
+       {std::string("a"), std::string("Notes-2.x_y"), std::string(64, 'a')}) {
+    EXPECT_OK(CheckCollectionName(name)) << name;
+  }
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string("-a"), std::string("a/b"),
+        std::string("a b"), std::string("\xc3\xa4"), std::string(65, 'a'),
+        std::string("a\0b", 3)}) {
+    EXPECT_THAT(CheckCollectionName(name),
+                StatusIs(absl::StatusCode::kInvalidArgument, "1 to 64"))
+        << name;
+  }
+}
+
+}  // namespace
+}  // namespace pith

@@ -1,0 +1,496 @@
+#include "core/index/collection.h"
+
+#include <algorithm>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "core/base/reason.h"
+#include "tests/collection_calls.h"
+#include "tests/fakes/hash_embedder.h"
+#include "tests/fakes/in_memory_passage_store.h"
+#include "tests/status_matchers.h"
+
+namespace pith {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// Hands every call to a store that outlives the collection, so that it can be
+// opened again.
+class SharedStore : public PassageStore {
+ public:
+  explicit SharedStore(std::shared_ptr<InMemoryPassageStore> store)
+      : store_(std::move(store)) {}
+  absl::Status Commit(const StoreBatch& batch, Durability durability) override {
+    return store_->Commit(batch, durability);
+  }
+  absl::StatusOr<StoreCounts> GetCounts() const override {
+    return store_->GetCounts();
+  }
+  absl::StatusOr<std::optional<DocumentNumber>> FindDocument(
+      std::string_view id) const override {
+    return store_->FindDocument(id);
+  }
+  absl::StatusOr<std::optional<DocumentRecord>> GetDocument(
+      DocumentNumber number) const override {
+    return store_->GetDocument(number);
+  }
+  absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
+      std::span<const PassageId> ids) const override {
+    return store_->GetPassages(ids);
+  }
+  absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
+      std::string_view prefix, std::optional<std::string_view> after,
+      size_t limit) const override {
+    return store_->ListDocuments(prefix, after, limit);
+  }
+  absl::StatusOr<std::vector<PassageId>> ListPending(
+      PassageId from, size_t limit) const override {
+    return store_->ListPending(from, limit);
+  }
+  absl::Status VisitCodes(
+      const std::function<absl::Status(PassageId, std::string_view)>& visit)
+      const override {
+    return store_->VisitCodes(visit);
+  }
+  absl::Status Settle() override { return store_->Settle(); }
+
+ private:
+  const std::shared_ptr<InMemoryPassageStore> store_;
+};
+
+class CollectionTest : public testing::Test {
+ protected:
+  CollectionTest() {
+    config_.name = "test";
+    config_.model = embedder_.identity();
+    config_.chunking = Chunking::kNone;
+    options_.min_retry_delay = absl::Milliseconds(1);
+    options_.max_retry_delay = absl::Milliseconds(2);
+    Open();
+  }
+
+  void Open() {
+    collection_.reset();
+    absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
+        config_, std::make_unique<SharedStore>(store_), embedder_, options_);
+    ASSERT_OK(collection);
+    collection_ = *std::move(collection);
+  }
+
+  std::vector<std::string> Find(const std::string& text, size_t k = 10) {
+    absl::StatusOr<SearchResult> result = collection_->Search(
+        text, {.k = k, .rerank = std::max<size_t>(k, 30)}, {});
+    EXPECT_OK(result);
+    std::vector<std::string> ids;
+    for (const SearchHit& hit : result->hits) {
+      ids.push_back(hit.document_id);
+    }
+    return ids;
+  }
+
+  std::shared_ptr<InMemoryPassageStore> store_ =
+      std::make_shared<InMemoryPassageStore>();
+  HashEmbedder embedder_;
+  CollectionConfig config_;
+  Collection::Options options_;
+  std::unique_ptr<Collection> collection_;
+};
+
+TEST_F(CollectionTest, FindsTheNearestDocumentsInOrder) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red green blue"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "red green cyan"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "c", .text = "one two three"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("red green blue", 2), ElementsAre("a", "b"));
+}
+
+TEST_F(CollectionTest, AHitSaysWhereItLiesAndHowItWasFound) {
+  config_.chunking = Chunking::kStructure;
+  config_.target_tokens = 16;
+  store_ = std::make_shared<InMemoryPassageStore>();
+  Open();
+  std::string text = "# Zoo\n\n";
+  for (int i = 0; i < 6; ++i) {
+    absl::StrAppend(&text, "Animal", i, " eats food", i,
+                    " and drinks some water every single day of the year "
+                    "without a pause.\n\n");
+  }
+  ASSERT_OK(PutAndWait(*collection_, {.id = "zoo.md",
+                                      .text = text,
+                                      .metadata = {{"year", int64_t{2026}}},
+                                      .format = TextFormat::kMarkdown}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  absl::StatusOr<SearchResult> result =
+      collection_->Search(std::string("animal4 eats food4"), {.k = 1}, {});
+  ASSERT_OK(result);
+  ASSERT_THAT(result->hits, SizeIs(1));
+  const SearchHit& hit = result->hits[0];
+  EXPECT_EQ(hit.document_id, "zoo.md");
+  EXPECT_EQ(hit.title, "Zoo");
+  EXPECT_EQ(hit.heading_path, "Zoo");
+  EXPECT_TRUE(absl::StrContains(hit.text, "Animal4"));
+  EXPECT_EQ(text.substr(hit.offset, hit.text.size()), hit.text);
+  EXPECT_EQ(std::get<int64_t>(hit.metadata.at("year")), 2026);
+  // Lines are counted from 1, up to the line of the passage's last newline.
+  const auto line_at = [&](size_t offset) {
+    return 1 + std::count(text.begin(),
+                          text.begin() + static_cast<std::ptrdiff_t>(offset),
+                          '\n');
+  };
+  EXPECT_EQ(hit.first_line, static_cast<uint64_t>(line_at(hit.offset)));
+  EXPECT_EQ(hit.last_line,
+            static_cast<uint64_t>(line_at(hit.offset + hit.text.size() - 1)));
+  EXPECT_EQ(result->candidates_scored,
+            collection_->GetStatus().counts.passages);
+  EXPECT_EQ(result->passages_recomputed, result->candidates_scored);
+}
+
+TEST_F(CollectionTest, RecomputesNoMoreThanAskedForAndNothingTwice) {
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_OK(PutAndWait(*collection_, {.id = absl::StrCat(i),
+                                        .text = absl::StrCat("word", i)}));
+  }
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(embedder_.ingested(), 100u);
+  absl::StatusOr<SearchResult> first =
+      collection_->Search(std::string("word7"), {.k = 5, .rerank = 20}, {});
+  ASSERT_OK(first);
+  EXPECT_EQ(first->passages_recomputed, 20u);
+  EXPECT_EQ(embedder_.searched(), 21u);
+  absl::StatusOr<SearchResult> second =
+      collection_->Search(std::string("word7"), {.k = 5, .rerank = 20}, {});
+  ASSERT_OK(second);
+  EXPECT_EQ(second->passages_recomputed, 0u);
+  EXPECT_EQ(second->cache_hits, 20u);
+  ASSERT_THAT(second->hits, SizeIs(5));
+  EXPECT_EQ(second->hits[0].document_id, "7");
+  EXPECT_EQ(second->hits[0].score, first->hits[0].score);
+}
+
+TEST_F(CollectionTest, AddingTheSameAgainChangesAndEmbedsNothing) {
+  const DocumentInput input{.id = "a", .text = "some words"};
+  EXPECT_EQ(PutAndWait(*collection_, input)->outcome, PutOutcome::kAdded);
+  ASSERT_OK(WaitSearchable(*collection_));
+  const absl::StatusOr<PutResult> again = PutAndWait(*collection_, input);
+  ASSERT_OK(again);
+  EXPECT_EQ(again->outcome, PutOutcome::kUnchanged);
+  EXPECT_EQ(again->passages, 1u);
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(embedder_.ingested(), 1u);
+  EXPECT_EQ(collection_->GetStatus().counts.documents, 1u);
+}
+
+TEST_F(CollectionTest, AChangedDocumentIsFoundByItsNewTextAlone) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "old words"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(
+      PutAndWait(*collection_, {.id = "a", .text = "new things"})->outcome,
+      PutOutcome::kUpdated);
+  ASSERT_OK(WaitSearchable(*collection_));
+  absl::StatusOr<SearchResult> result =
+      collection_->Search(std::string("old words"), {.k = 5}, {});
+  ASSERT_OK(result);
+  ASSERT_THAT(result->hits, SizeIs(1));
+  EXPECT_EQ(result->hits[0].text, "new things");
+  EXPECT_EQ(collection_->GetStatus().counts.passages, 1u);
+  EXPECT_EQ(collection_->GetStatus().counts.text_bytes, 10u);
+}
+
+TEST_F(CollectionTest, WritesToOneDocumentApplyInOrderWithinAGroup) {
+  embedder_.Hold();
+  std::vector<std::promise<absl::StatusOr<PutResult>>> results(20);
+  for (size_t i = 0; i < results.size(); ++i) {
+    collection_->Put({.id = "same", .text = absl::StrCat("version ", i)},
+                     [&results, i](absl::StatusOr<PutResult> result) {
+                       results[i].set_value(std::move(result));
+                     });
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    const absl::StatusOr<PutResult> result = results[i].get_future().get();
+    ASSERT_OK(result);
+    EXPECT_EQ(result->outcome,
+              i == 0 ? PutOutcome::kAdded : PutOutcome::kUpdated);
+  }
+  EXPECT_EQ((*collection_->Get("same"))->text, "version 19");
+  EXPECT_EQ(collection_->GetStatus().counts.pending, 1u);
+  embedder_.Release();
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(collection_->GetStatus().counts.pending, 0u);
+}
+
+TEST_F(CollectionTest, DeletedDocumentsAreGoneAtOnce) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "red blue"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  const absl::StatusOr<DeleteResult> result =
+      DeleteAndWait(*collection_, {"a", "a", "none"});
+  ASSERT_OK(result);
+  EXPECT_EQ(result->deleted, 1u);
+  EXPECT_EQ(result->not_found, 1u);
+  EXPECT_THAT(Find("red"), ElementsAre("b"));
+  EXPECT_EQ(*collection_->Get("a"), std::nullopt);
+  EXPECT_EQ(collection_->GetStatus().counts.documents, 1u);
+}
+
+TEST_F(CollectionTest, WhatIsDeletedBeforeItIsEmbeddedStaysGone) {
+  embedder_.Hold();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue"}));
+  ASSERT_OK(DeleteAndWait(*collection_, {"a"}));
+  embedder_.Release();
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("red"), ElementsAre("b"));
+  EXPECT_EQ(collection_->GetStatus().counts.passages, 1u);
+  EXPECT_EQ(collection_->GetStatus().counts.pending, 0u);
+}
+
+TEST_F(CollectionTest, PendingPassagesAreReportedNotFound) {
+  embedder_.Hold();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  absl::StatusOr<SearchResult> result =
+      collection_->Search(std::string("red"), {}, {});
+  ASSERT_OK(result);
+  EXPECT_THAT(result->hits, IsEmpty());
+  EXPECT_EQ(result->pending_passages, 1u);
+  embedder_.Release();
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("red"), ElementsAre("a"));
+}
+
+TEST_F(CollectionTest, ReopeningGoesOnWhereItStopped) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  embedder_.Hold();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue"}));
+  Open();
+  EXPECT_EQ(collection_->GetStatus().counts.pending, 1u);
+  EXPECT_THAT(Find("red blue"), ElementsAre("a"));
+  embedder_.Release();
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("blue"), ElementsAre("b", "a"));
+  EXPECT_EQ(embedder_.ingested(), 2u);
+}
+
+TEST_F(CollectionTest, ATransientFailureOfTheEmbedderIsRetried) {
+  int failures = 3;
+  embedder_.set_failure([&](std::span<const std::string_view>) {
+    return failures-- > 0 ? absl::UnavailableError("no worker")
+                          : absl::OkStatus();
+  });
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  EXPECT_EQ(*WaitSearchable(*collection_), 0u);
+  EXPECT_THAT(Find("red"), ElementsAre("a"));
+  EXPECT_OK(collection_->GetStatus().embedding_error);
+}
+
+TEST_F(CollectionTest, APassageThatCannotBeEmbeddedStopsNoOther) {
+  embedder_.Hold();
+  embedder_.set_failure([](std::span<const std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      if (text.find("poison") != std::string_view::npos) {
+        return absl::InternalError("the model fails on poison");
+      }
+    }
+    return absl::OkStatus();
+  });
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_OK(PutAndWait(
+        *collection_,
+        {.id = absl::StrCat(i),
+         .text = i == 6 ? std::string("poison") : absl::StrCat("word", i)}));
+  }
+  embedder_.Release();
+  EXPECT_EQ(*WaitSearchable(*collection_), 1u);
+  CollectionStatus status = collection_->GetStatus();
+  EXPECT_EQ(status.failed_passages, 1u);
+  EXPECT_EQ(status.counts.pending, 1u);
+  EXPECT_THAT(status.embedding_error,
+              StatusIs(absl::StatusCode::kInternal, "poison"));
+  EXPECT_THAT(Find("word3", 1), ElementsAre("3"));
+  // Its document's change heals it.
+  ASSERT_OK(PutAndWait(*collection_, {.id = "6", .text = "word6"}));
+  EXPECT_EQ(*WaitSearchable(*collection_), 0u);
+  EXPECT_THAT(Find("word6", 1), ElementsAre("6"));
+}
+
+TEST_F(CollectionTest, AFailedCommitIsTheCallersErrorAndChangesNothing) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  store_->set_commit_status(absl::ResourceExhaustedError("disk full"));
+  EXPECT_THAT(PutAndWait(*collection_, {.id = "a", .text = "blue"}),
+              StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
+  EXPECT_THAT(DeleteAndWait(*collection_, {"a"}),
+              StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
+  EXPECT_THAT(Find("red"), ElementsAre("a"));
+  EXPECT_EQ(collection_->GetStatus().counts.documents, 1u);
+  store_->set_commit_status(absl::OkStatus());
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("blue"), ElementsAre("b", "a"));
+}
+
+TEST_F(CollectionTest, CodesThatCannotBeStoredAreEmbeddedAgain) {
+  embedder_.Hold();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  store_->set_commit_status(absl::ResourceExhaustedError("disk full"));
+  embedder_.Release();
+  // Until the failure has been seen.
+  while (collection_->GetStatus().embedding_error.ok()) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(collection_->GetStatus().counts.pending, 1u);
+  store_->set_commit_status(absl::OkStatus());
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("red"), ElementsAre("a"));
+}
+
+TEST_F(CollectionTest, ABadDocumentIsRefusedAtTheDoor) {
+  EXPECT_THAT(PutAndWait(*collection_, {.id = "", .text = "x"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "id"));
+  EXPECT_EQ(collection_->GetStatus().counts.documents, 0u);
+}
+
+TEST_F(CollectionTest, AFullQueueRefusesAndCountsWhatWaits) {
+  options_.max_queued_bytes = 1000;
+  Open();
+  EXPECT_THAT(
+      PutAndWait(*collection_, {.id = "a", .text = std::string(2000, 'x')}),
+      StatusIs(absl::StatusCode::kResourceExhausted,
+               "limits are 1024 and 1000"));
+}
+
+TEST_F(CollectionTest, SearchRefusesWhatIsOutOfRange) {
+  const auto search = [&](const SearchQuery& query, SearchOptions options) {
+    return collection_->Search(query, options, {});
+  };
+  EXPECT_THAT(search("x", {.k = 0}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "k of 0"));
+  EXPECT_THAT(search("x", {.k = 1001, .rerank = 1001}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "k of 1001"));
+  EXPECT_THAT(
+      search("x", {.k = 10, .rerank = 9}),
+      StatusIs(absl::StatusCode::kInvalidArgument, "rerank_count of 9"));
+  EXPECT_THAT(search("x", {.k = 10, .rerank = 2001}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "2000"));
+  EXPECT_THAT(search(" ", {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "empty"));
+  EXPECT_THAT(search(std::vector<float>(95, 0.1F), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "95 elements"));
+  EXPECT_THAT(search(std::vector<float>(96, 0.5F), {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "norm"));
+  EXPECT_THAT(search(PassageId{12345}, {}),
+              StatusIs(absl::StatusCode::kNotFound, "12345"));
+  std::string words;
+  for (int i = 0; i < 100'000; ++i) {
+    words += "word ";
+  }
+  EXPECT_THAT(search(words, {}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "100000 tokens"));
+}
+
+TEST_F(CollectionTest, SearchStopsForACallerWhoHasGoneOrIsLate) {
+  RequestContext context;
+  context.cancelled = [] { return true; };
+  EXPECT_THAT(collection_->Search(std::string("x"), {}, context),
+              StatusIs(absl::StatusCode::kCancelled, ""));
+  context = {};
+  context.deadline = absl::InfinitePast();
+  EXPECT_THAT(collection_->Search(std::string("x"), {}, context),
+              StatusIs(absl::StatusCode::kDeadlineExceeded, ""));
+}
+
+TEST_F(CollectionTest, AVectorOrAPassageCanBeTheQuery) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red green"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue black"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  const std::string_view text = "blue black";
+  const absl::StatusOr<Matrix> vector =
+      embedder_.Embed(std::span(&text, 1), TextRole::kQuery, {});
+  ASSERT_OK(vector);
+  absl::StatusOr<SearchResult> by_vector = collection_->Search(
+      std::vector<float>(vector->row(0).begin(), vector->row(0).end()), {}, {});
+  ASSERT_OK(by_vector);
+  EXPECT_EQ(by_vector->hits[0].document_id, "b");
+  EXPECT_NEAR(by_vector->hits[0].score, 1.0, 1e-5);
+  absl::StatusOr<SearchResult> by_passage =
+      collection_->Search(by_vector->hits[0].passage, {}, {});
+  ASSERT_OK(by_passage);
+  EXPECT_EQ(by_passage->hits[0].document_id, "b");
+}
+
+TEST_F(CollectionTest, AnotherModelIsRefusedWithBothNames) {
+  HashEmbedder other("another-fingerprint");
+  absl::StatusOr<std::unique_ptr<Collection>> opened = Collection::Open(
+      config_, std::make_unique<SharedStore>(store_), other, options_);
+  EXPECT_THAT(opened, StatusIs(absl::StatusCode::kFailedPrecondition,
+                               "not with \"hash\" (another-finger"));
+  EXPECT_EQ(ReasonOf(opened.status()), "MODEL_MISMATCH");
+}
+
+TEST_F(CollectionTest, ACodeOfTheWrongSizeIsDataLoss) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  collection_.reset();
+  StoreBatch batch;
+  batch.counts = *store_->GetCounts();
+  batch.put_codes.push_back(
+      {.id = MakePassageId(DocumentNumber{1}, 0), .bytes = "short"});
+  ASSERT_OK(store_->Commit(batch, Durability::kSynced));
+  EXPECT_THAT(Collection::Open(config_, std::make_unique<SharedStore>(store_),
+                               embedder_, options_),
+              StatusIs(absl::StatusCode::kDataLoss, "5 bytes"));
+}
+
+TEST_F(CollectionTest, CountsThatDoNotAddUpAreDataLoss) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  collection_.reset();
+  StoreBatch batch;
+  batch.counts = *store_->GetCounts();
+  ++batch.counts.passages;
+  ASSERT_OK(store_->Commit(batch, Durability::kSynced));
+  EXPECT_THAT(Collection::Open(config_, std::make_unique<SharedStore>(store_),
+                               embedder_, options_),
+              StatusIs(absl::StatusCode::kDataLoss, "add up"));
+}
+
+TEST_F(CollectionTest, ListsAPageAtATime) {
+  for (const char* id : {"b", "a/2", "a/1", "c"}) {
+    ASSERT_OK(PutAndWait(*collection_, {.id = id, .text = "x y"}));
+  }
+  absl::StatusOr<std::vector<DocumentListing>> page =
+      collection_->List("a/", std::nullopt, 10);
+  ASSERT_OK(page);
+  ASSERT_THAT(*page, SizeIs(2));
+  EXPECT_EQ((*page)[0].id, "a/1");
+  EXPECT_EQ((*page)[0].text_bytes, 3u);
+  page = collection_->List("", "a/2", 1);
+  ASSERT_OK(page);
+  ASSERT_THAT(*page, SizeIs(1));
+  EXPECT_EQ((*page)[0].id, "b");
+}
+
+TEST_F(CollectionTest, ClosingTellsThoseWhoWait) {
+  embedder_.Hold();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  absl::Status status;
+  collection_->WhenSearchable(
+      [&](absl::StatusOr<uint64_t> result) { status = result.status(); });
+  collection_.reset();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kUnavailable, "closed"));
+}
+
+}  // namespace
+}  // namespace pith
