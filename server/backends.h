@@ -1,0 +1,84 @@
+#ifndef PITH_SERVER_BACKENDS_H_
+#define PITH_SERVER_BACKENDS_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "core/index/embedder.h"
+#include "core/storage/passage_store.h"
+
+namespace pith {
+
+struct ModelDescription {
+  std::string name;
+  std::filesystem::path directory;
+  // Empty in lists where it would have to be computed.
+  std::string fingerprint;
+  int dimension = 0;
+  int max_tokens = 0;
+  std::string pooling;
+  std::string query_prompt;
+  std::string passage_prompt;
+  int layers = 0;
+  int vocabulary_size = 0;
+  bool is_default = false;
+  // Why it cannot be used, if so; then only name and directory are set.
+  absl::Status error;
+};
+
+struct WorkerDescription {
+  enum class State { kStopped, kStarting, kReady };
+  std::string model;
+  State state = State::kStopped;
+  pid_t pid = 0;
+  // Workers that were lost, by crash or time-out.
+  uint64_t lost = 0;
+  uint64_t texts_embedded = 0;
+  uint64_t tokens_embedded = 0;
+  // Why a worker last died or could not start; empty if none did.
+  std::string last_error;
+};
+
+// Where models come from and run. Thread-safe.
+class ModelProvider {
+ public:
+  virtual ~ModelProvider() = default;
+
+  // The embedder of the model called `name` (a path, a name, org/name; empty:
+  // the default). The same for two names of one directory. It lives as long as
+  // the provider. kNotFound listing where it was looked for, kInvalidArgument
+  // if the model cannot be used.
+  virtual absl::StatusOr<Embedder*> Open(std::string_view name) = 0;
+
+  virtual absl::StatusOr<ModelDescription> Describe(std::string_view name) = 0;
+  virtual std::vector<ModelDescription> List() = 0;
+  virtual std::vector<WorkerDescription> Workers() = 0;
+};
+
+// How a collection's store is made and opened.
+struct StoreBackend {
+  struct OpenStore {
+    std::string configuration;
+    std::unique_ptr<PassageStore> store;
+  };
+  std::function<absl::StatusOr<OpenStore>(
+      const std::filesystem::path& directory, std::string_view configuration)>
+      create;
+  std::function<absl::StatusOr<OpenStore>(
+      const std::filesystem::path& directory)>
+      open;
+};
+
+}  // namespace pith
+
+#endif  // PITH_SERVER_BACKENDS_H_

@@ -1,0 +1,127 @@
+#ifndef PITH_SERVER_COLLECTION_REGISTRY_H_
+#define PITH_SERVER_COLLECTION_REGISTRY_H_
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "core/base/mutex.h"
+#include "core/index/collection.h"
+#include "server/backends.h"
+
+namespace pith {
+
+struct NewCollection {
+  std::string name;
+  std::string model;
+  Chunking chunking = Chunking::kStructure;
+  // 0: the default, or the model's maximum if that is less.
+  int target_tokens = 0;
+  bool embed_context = true;
+};
+
+inline constexpr int kDefaultTargetTokens = 200;
+inline constexpr int kMinTargetTokens = 16;
+
+// The collections of a data directory, all open. Each lies in a directory of
+// its own, named by the collection and its time of creation. Thread-safe.
+class CollectionRegistry {
+ public:
+  // A collection and what it stands on.
+  class Handle {
+   public:
+    Handle(std::filesystem::path directory,
+           std::unique_ptr<Collection> collection)
+        : directory_(std::move(directory)),
+          collection_(std::move(collection)) {}
+    // Closes the collection, and removes its directory if it was deleted.
+    ~Handle();
+
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+
+    Collection& collection() { return *collection_; }
+    const std::filesystem::path& directory() const { return directory_; }
+
+   private:
+    friend class CollectionRegistry;
+    const std::filesystem::path directory_;
+    std::unique_ptr<Collection> collection_;
+    std::atomic<bool> deleted_ = false;
+  };
+
+  struct Listing {
+    std::string name;
+    // Null if `error` is set.
+    std::shared_ptr<Handle> handle;
+    absl::Status error;
+  };
+
+  // Opens every collection below `directory`, which exists. One that cannot be
+  // opened is kept with its error and does not stop the others. Removes what is
+  // left of deleted ones. `models` outlives the registry.
+  static absl::StatusOr<std::unique_ptr<CollectionRegistry>> Open(
+      const std::filesystem::path& directory, StoreBackend backend,
+      ModelProvider& models, const Collection::Options& options);
+
+  // kNotFound, or the error that keeps the collection closed. Does no I/O. The
+  // collection lives as long as the handle.
+  absl::StatusOr<std::shared_ptr<Handle>> Find(std::string_view name)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As Find, but tries once more to open a collection that could not be opened.
+  absl::StatusOr<std::shared_ptr<Handle>> FindOrReopen(std::string_view name)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  absl::StatusOr<std::shared_ptr<Handle>> Create(const NewCollection& request)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Durable when it returns; the directory goes with the last handle.
+  absl::Status Delete(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // By name.
+  std::vector<Listing> List() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Entry {
+    std::filesystem::path directory;
+    std::shared_ptr<Handle> handle;
+    absl::Status error;
+    // A thread creates or reopens it; others get `error`.
+    bool opening = false;
+  };
+
+  CollectionRegistry(const std::filesystem::path& directory,
+                     StoreBackend backend, ModelProvider& models,
+                     const Collection::Options& options)
+      : directory_(directory),
+        backend_(std::move(backend)),
+        models_(models),
+        options_(options) {}
+
+  absl::StatusOr<std::shared_ptr<Handle>> OpenDirectory(
+      const std::filesystem::path& directory);
+  absl::StatusOr<std::shared_ptr<Handle>> MakeCollection(
+      const NewCollection& request, const std::filesystem::path& directory,
+      absl::Time now);
+
+  const std::filesystem::path directory_;
+  const StoreBackend backend_;
+  ModelProvider& models_;
+  const Collection::Options options_;
+
+  Mutex mutex_;
+  std::map<std::string, Entry, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace pith
+
+#endif  // PITH_SERVER_COLLECTION_REGISTRY_H_

@@ -1,0 +1,41 @@
+#ifndef PITH_SERVER_COLLECTIONS_SERVICE_H_
+#define PITH_SERVER_COLLECTIONS_SERVICE_H_
+
+#include "grpcpp/support/server_callback.h"
+
+#include "proto/pith/v1/collections.grpc.pb.h"
+#include "server/collection_registry.h"
+#include "server/executor.h"
+
+namespace pith {
+
+class CollectionsServiceImpl : public v1::CollectionsService::CallbackService {
+ public:
+  CollectionsServiceImpl(CollectionRegistry& collections, Executor& executor)
+      : collections_(collections), executor_(executor) {}
+
+  grpc::ServerUnaryReactor* CreateCollection(
+      grpc::CallbackServerContext* context,
+      const v1::CreateCollectionRequest* request,
+      v1::CreateCollectionResponse* response) override;
+  grpc::ServerUnaryReactor* GetCollection(
+      grpc::CallbackServerContext* context,
+      const v1::GetCollectionRequest* request,
+      v1::GetCollectionResponse* response) override;
+  grpc::ServerUnaryReactor* ListCollections(
+      grpc::CallbackServerContext* context,
+      const v1::ListCollectionsRequest* request,
+      v1::ListCollectionsResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteCollection(
+      grpc::CallbackServerContext* context,
+      const v1::DeleteCollectionRequest* request,
+      v1::DeleteCollectionResponse* response) override;
+
+ private:
+  CollectionRegistry& collections_;
+  Executor& executor_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_SERVER_COLLECTIONS_SERVICE_H_

@@ -1,0 +1,339 @@
+#include "server/convert.h"
+
+#include <bit>
+#include <cstring>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "google/rpc/error_details.pb.h"
+
+#include "core/base/coding.h"
+#include "core/base/file.h"
+#include "core/base/reason.h"
+#include "core/base/string_view.h"
+
+namespace pith {
+namespace {
+
+// gRPC puts the message and the details in headers, which are limited to 8 KiB
+// by default.
+constexpr size_t kMaxMessageBytes = 1024;
+
+constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
+
+std::string CutUtf8(absl::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) {
+    return std::string(text);
+  }
+  // Not inside a character: back over its continuation bytes.
+  while (max_bytes > 0 && (text[max_bytes] & 0xC0) == 0x80) {
+    --max_bytes;
+  }
+  return absl::StrCat(text.substr(0, max_bytes), "...");
+}
+
+v1::MetadataValue ToProto(const MetadataValue& value) {
+  v1::MetadataValue proto;
+  if (const auto* text = std::get_if<std::string>(&value)) {
+    proto.set_string_value(*text);
+  } else if (const auto* integer = std::get_if<int64_t>(&value)) {
+    proto.set_int_value(*integer);
+  } else if (const auto* number = std::get_if<double>(&value)) {
+    proto.set_double_value(*number);
+  } else {
+    proto.set_bool_value(std::get<bool>(value));
+  }
+  return proto;
+}
+
+absl::StatusOr<TextFormat> FormatFromProto(v1::TextFormat format,
+                                           std::string_view id) {
+  switch (format) {
+    case v1::TEXT_FORMAT_UNSPECIFIED:
+      return FormatFromPath(id);
+    case v1::TEXT_FORMAT_PLAIN:
+      return TextFormat::kPlain;
+    case v1::TEXT_FORMAT_MARKDOWN:
+      return TextFormat::kMarkdown;
+    case v1::TEXT_FORMAT_RESTRUCTURED_TEXT:
+      return TextFormat::kRestructuredText;
+    case v1::TEXT_FORMAT_CODE:
+      return TextFormat::kCode;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("document format ", static_cast<int>(format),
+                       " is not one of this version"));
+  }
+}
+
+}  // namespace
+
+google::rpc::Status ToProtoStatus(const absl::Status& status) {
+  google::rpc::Status proto;
+  if (status.ok()) {
+    return proto;
+  }
+  proto.set_code(static_cast<int>(status.code()));
+  proto.set_message(CutUtf8(status.message(), kMaxMessageBytes));
+  google::rpc::ErrorInfo info;
+  info.set_reason(ReasonOf(status));
+  info.set_domain("pith");
+  proto.add_details()->PackFrom(info);
+  if (status.code() == absl::StatusCode::kResourceExhausted ||
+      status.code() == absl::StatusCode::kUnavailable) {
+    google::rpc::RetryInfo retry;
+    *retry.mutable_retry_delay() = ToProto(kRetryDelay);
+    proto.add_details()->PackFrom(retry);
+  }
+  return proto;
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) {
+    return grpc::Status::OK;
+  }
+  const google::rpc::Status proto = ToProtoStatus(status);
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      proto.message(), proto.SerializeAsString());
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
+  proto.set_nanos(static_cast<int32_t>(
+      absl::IDivDuration(duration, absl::Nanoseconds(1), &duration)));
+  return proto;
+}
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  google::protobuf::Timestamp proto;
+  const int64_t micros = absl::ToUnixMicros(time);
+  proto.set_seconds(micros / 1'000'000);
+  proto.set_nanos(static_cast<int32_t>(micros % 1'000'000) * 1000);
+  return proto;
+}
+
+std::string ToProto(const Matrix& vectors) {
+  std::string bytes;
+  bytes.reserve(vectors.values().size() * sizeof(float));
+  for (const float value : vectors.values()) {
+    PutFixed32(std::bit_cast<uint32_t>(value), bytes);
+  }
+  return bytes;
+}
+
+absl::StatusOr<std::vector<float>> VectorFromProto(std::string_view bytes) {
+  if (bytes.empty() || bytes.size() % sizeof(float) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("vector of ", bytes.size(),
+                     " bytes is no whole number of 4-byte elements"));
+  }
+  std::vector<float> vector(bytes.size() / sizeof(float));
+  Decoder decoder(bytes);
+  for (float& value : vector) {
+    value = std::bit_cast<float>(decoder.Fixed32());
+  }
+  return vector;
+}
+
+absl::StatusOr<DocumentInput> DocumentFromProto(v1::Document&& document) {
+  DocumentInput input;
+  absl::StatusOr<TextFormat> format =
+      FormatFromProto(document.format(), document.id());
+  if (!format.ok()) {
+    return format.status();
+  }
+  input.format = *format;
+  for (const auto& [key, value] : document.metadata()) {
+    MetadataValue& stored = input.metadata[key];
+    switch (value.kind_case()) {
+      case v1::MetadataValue::kStringValue:
+        stored = value.string_value();
+        break;
+      case v1::MetadataValue::kIntValue:
+        stored = int64_t{value.int_value()};
+        break;
+      case v1::MetadataValue::kDoubleValue:
+        stored = value.double_value();
+        break;
+      case v1::MetadataValue::kBoolValue:
+        stored = value.bool_value();
+        break;
+      case v1::MetadataValue::KIND_NOT_SET:
+        return absl::InvalidArgumentError(
+            absl::StrCat("document \"", document.id(), "\": metadata \"", key,
+                         "\" has no value"));
+    }
+  }
+  input.id = std::move(*document.mutable_id());
+  input.title = std::move(*document.mutable_title());
+  input.text = std::move(*document.mutable_text());
+  return input;
+}
+
+v1::Document ToProto(const StoredDocument& document) {
+  v1::Document proto;
+  proto.set_id(document.record.id);
+  proto.set_title(document.record.title);
+  proto.set_text(document.text);
+  for (const auto& [key, value] : document.record.metadata) {
+    (*proto.mutable_metadata())[key] = ToProto(value);
+  }
+  return proto;
+}
+
+absl::StatusOr<NewCollection> CollectionFromProto(
+    const v1::CreateCollectionRequest& request) {
+  NewCollection collection{.name = request.name(), .model = request.model()};
+  switch (request.chunking()) {
+    case v1::CHUNKING_UNSPECIFIED:
+    case v1::CHUNKING_STRUCTURE:
+      break;
+    case v1::CHUNKING_NONE:
+      collection.chunking = Chunking::kNone;
+      break;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("chunking ", static_cast<int>(request.chunking()),
+                       " is not one of this version"));
+  }
+  if (request.has_target_tokens()) {
+    if (request.target_tokens() < kMinTargetTokens) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("target_tokens of ", request.target_tokens(),
+                       " is below ", kMinTargetTokens));
+    }
+    collection.target_tokens = request.target_tokens();
+  }
+  if (request.has_embed_context()) {
+    collection.embed_context = request.embed_context();
+  }
+  return collection;
+}
+
+v1::IngestResponse ToProto(const std::string& id,
+                           const absl::StatusOr<PutResult>& result) {
+  v1::IngestResponse proto;
+  proto.set_id(id);
+  if (!result.ok()) {
+    proto.set_outcome(v1::IngestResponse::OUTCOME_FAILED);
+    *proto.mutable_error() = ToProtoStatus(result.status());
+    return proto;
+  }
+  switch (result->outcome) {
+    case PutOutcome::kAdded:
+      proto.set_outcome(v1::IngestResponse::OUTCOME_ADDED);
+      break;
+    case PutOutcome::kUpdated:
+      proto.set_outcome(v1::IngestResponse::OUTCOME_UPDATED);
+      break;
+    case PutOutcome::kUnchanged:
+      proto.set_outcome(v1::IngestResponse::OUTCOME_UNCHANGED);
+      break;
+  }
+  proto.set_passages(static_cast<int64_t>(result->passages));
+  proto.set_passages_to_embed(static_cast<int64_t>(result->passages_to_embed));
+  proto.set_truncated(result->truncated);
+  return proto;
+}
+
+v1::SearchHit ToProto(SearchHit&& hit) {
+  v1::SearchHit proto;
+  proto.set_document_id(std::move(hit.document_id));
+  proto.set_title(std::move(hit.title));
+  proto.set_passage_id(static_cast<uint64_t>(hit.passage));
+  proto.set_score(hit.score);
+  proto.set_text(std::move(hit.text));
+  proto.set_offset(static_cast<int64_t>(hit.offset));
+  proto.set_first_line(static_cast<int64_t>(hit.first_line));
+  proto.set_last_line(static_cast<int64_t>(hit.last_line));
+  proto.set_heading_path(std::move(hit.heading_path));
+  for (const auto& [key, value] : hit.metadata) {
+    (*proto.mutable_metadata())[key] = ToProto(value);
+  }
+  return proto;
+}
+
+v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
+  v1::Collection proto;
+  proto.set_name(listing.name);
+  if (listing.handle == nullptr) {
+    *proto.mutable_error() = ToProtoStatus(listing.error);
+    return proto;
+  }
+  const Collection& collection = listing.handle->collection();
+  const CollectionConfig& config = collection.config();
+  proto.set_model(config.model.name);
+  proto.set_model_fingerprint(config.model.fingerprint);
+  proto.set_dimension(config.model.dimension);
+  proto.set_chunking(config.chunking == Chunking::kNone
+                         ? v1::CHUNKING_NONE
+                         : v1::CHUNKING_STRUCTURE);
+  proto.set_target_tokens(config.target_tokens);
+  proto.set_embed_context(config.embed_context);
+  *proto.mutable_create_time() = ToProto(config.create_time);
+  const CollectionStatus status = collection.GetStatus();
+  proto.set_documents(static_cast<int64_t>(status.counts.documents));
+  proto.set_passages(static_cast<int64_t>(status.counts.passages));
+  proto.set_pending_passages(static_cast<int64_t>(status.counts.pending));
+  proto.set_failed_passages(static_cast<int64_t>(status.failed_passages));
+  if (!status.embedding_error.ok()) {
+    *proto.mutable_embedding_error() = ToProtoStatus(status.embedding_error);
+  }
+  proto.set_text_bytes(static_cast<int64_t>(status.counts.text_bytes));
+  // A directory that cannot be listed is the collection's trouble, not the
+  // listing's.
+  if (const auto bytes = DirectoryBytes(listing.handle->directory());
+      bytes.ok()) {
+    proto.set_disk_bytes(static_cast<int64_t>(*bytes));
+  } else {
+    *proto.mutable_error() = ToProtoStatus(bytes.status());
+  }
+  proto.set_code_memory_bytes(static_cast<int64_t>(status.code_memory_bytes));
+  return proto;
+}
+
+v1::ModelInfo ToProto(const ModelDescription& model) {
+  v1::ModelInfo proto;
+  proto.set_name(model.name);
+  proto.set_directory(model.directory.string());
+  proto.set_fingerprint(model.fingerprint);
+  proto.set_dimension(model.dimension);
+  proto.set_max_tokens(model.max_tokens);
+  proto.set_pooling(model.pooling);
+  proto.set_query_prompt(model.query_prompt);
+  proto.set_passage_prompt(model.passage_prompt);
+  proto.set_layers(model.layers);
+  proto.set_vocabulary_size(model.vocabulary_size);
+  proto.set_is_default(model.is_default);
+  if (!model.error.ok()) {
+    *proto.mutable_error() = ToProtoStatus(model.error);
+  }
+  return proto;
+}
+
+v1::Worker ToProto(const WorkerDescription& worker) {
+  v1::Worker proto;
+  proto.set_model(worker.model);
+  switch (worker.state) {
+    case WorkerDescription::State::kStopped:
+      proto.set_state(v1::Worker::STATE_STOPPED);
+      break;
+    case WorkerDescription::State::kStarting:
+      proto.set_state(v1::Worker::STATE_STARTING);
+      break;
+    case WorkerDescription::State::kReady:
+      proto.set_state(v1::Worker::STATE_READY);
+      break;
+  }
+  proto.set_pid(worker.pid);
+  proto.set_lost(static_cast<int64_t>(worker.lost));
+  proto.set_texts_embedded(static_cast<int64_t>(worker.texts_embedded));
+  proto.set_tokens_embedded(static_cast<int64_t>(worker.tokens_embedded));
+  proto.set_last_error(worker.last_error);
+  return proto;
+}
+
+}  // namespace pith

@@ -1,0 +1,54 @@
+#ifndef PITH_SERVER_CONVERT_H_
+#define PITH_SERVER_CONVERT_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "google/rpc/status.pb.h"
+#include "grpcpp/support/status.h"
+
+#include "core/base/matrix.h"
+#include "core/index/collection.h"
+#include "proto/pith/v1/admin.pb.h"
+#include "proto/pith/v1/collections.pb.h"
+#include "proto/pith/v1/documents.pb.h"
+#include "proto/pith/v1/search.pb.h"
+#include "server/backends.h"
+#include "server/collection_registry.h"
+
+namespace pith {
+
+// Between the wire and core: the only place that knows both.
+
+// With google.rpc.ErrorInfo (reason; domain "pith") and, where trying again may
+// help, RetryInfo. The message is cut to what fits in headers.
+grpc::Status ToGrpcStatus(const absl::Status& status);
+google::rpc::Status ToProtoStatus(const absl::Status& status);
+
+google::protobuf::Duration ToProto(absl::Duration duration);
+google::protobuf::Timestamp ToProto(absl::Time time);
+
+// Little-endian f32, rows one after another.
+std::string ToProto(const Matrix& vectors);
+// kInvalidArgument if `bytes` is no whole number of floats.
+absl::StatusOr<std::vector<float>> VectorFromProto(std::string_view bytes);
+
+// kInvalidArgument naming the field that is out of range.
+absl::StatusOr<DocumentInput> DocumentFromProto(v1::Document&& document);
+v1::Document ToProto(const StoredDocument& document);
+absl::StatusOr<NewCollection> CollectionFromProto(
+    const v1::CreateCollectionRequest& request);
+
+v1::IngestResponse ToProto(const std::string& id,
+                           const absl::StatusOr<PutResult>& result);
+v1::SearchHit ToProto(SearchHit&& hit);
+v1::Collection ToProto(const CollectionRegistry::Listing& listing);
+v1::ModelInfo ToProto(const ModelDescription& model);
+v1::Worker ToProto(const WorkerDescription& worker);
+
+}  // namespace pith
+
+#endif  // PITH_SERVER_CONVERT_H_

@@ -1,0 +1,54 @@
+#ifndef PITH_SERVER_LOCAL_MODELS_H_
+#define PITH_SERVER_LOCAL_MODELS_H_
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+
+#include "core/base/mutex.h"
+#include "embedder/model_directory.h"
+#include "embedder/model_embedder.h"
+#include "server/backends.h"
+
+namespace pith {
+
+// Models in directories on this machine, each run by a worker process that is
+// started when the first text comes.
+class LocalModels : public ModelProvider {
+ public:
+  struct Options {
+    ModelSearchPaths search;
+    // What an empty name means.
+    std::string default_model;
+    // Where fingerprints are kept; see ModelFingerprint.
+    std::filesystem::path fingerprint_cache;
+    ModelEmbedder::Options embedder;
+  };
+  explicit LocalModels(const Options& options) : options_(options) {}
+
+  absl::StatusOr<Embedder*> Open(std::string_view name) override
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<ModelDescription> Describe(std::string_view name) override;
+  std::vector<ModelDescription> List() override;
+  std::vector<WorkerDescription> Workers() override ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  // The name, or the default; kFailedPrecondition if there is neither.
+  absl::StatusOr<std::string> Resolve(std::string_view name) const;
+
+  const Options options_;
+  Mutex mutex_;
+  // By canonical directory. Entries are never removed.
+  std::map<std::filesystem::path, std::unique_ptr<ModelEmbedder>> open_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace pith
+
+#endif  // PITH_SERVER_LOCAL_MODELS_H_

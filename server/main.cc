@@ -1,0 +1,207 @@
+// pithd: parses flags, chooses back ends, serves until it is told to stop.
+
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+
+#include "core/base/paths.h"
+#include "core/base/status_macros.h"
+#include "core/storage/rocksdb_store.h"
+#include "server/local_models.h"
+#include "server/server.h"
+
+namespace pith {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Another process owns the data directory or the socket.
+constexpr int kExitAlreadyRunning = 3;
+
+struct Flags {
+  std::string data_directory;
+  std::string socket;
+  std::string default_model = "all-MiniLM-L6-v2";
+  std::string worker;
+  std::string precision = "f32";
+  std::string device = "auto";
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  int idle_unload_seconds = 600;
+  int vector_cache_mb = 16;
+  int request_threads = 4;
+};
+
+std::string Environment(const char* name) {
+  // Read before any thread starts.
+  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
+  return value == nullptr ? "" : value;
+}
+
+fs::path HubCache() {
+  if (const std::string cache = Environment("HF_HUB_CACHE"); !cache.empty()) {
+    return cache;
+  }
+  if (const std::string home = Environment("HF_HOME"); !home.empty()) {
+    return fs::path(home) / "hub";
+  }
+  return fs::path(Environment("HOME")) / ".cache" / "huggingface" / "hub";
+}
+
+absl::StatusOr<fs::path> WorkerPath(const Flags& flags) {
+  if (!flags.worker.empty()) {
+    return flags.worker;
+  }
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  if (error) {
+    return ErrnoStatus(error.value(), "read", "/proc/self/exe");
+  }
+  return self.parent_path() / "pith-embedder-torch";
+}
+
+absl::Status Run(const Flags& flags) {
+  PITH_ASSIGN_OR_RETURN(
+      const StandardPaths paths,
+      ResolveStandardPaths({.home = Environment("HOME"),
+                            .xdg_data_home = Environment("XDG_DATA_HOME"),
+                            .xdg_runtime_dir = Environment("XDG_RUNTIME_DIR"),
+                            .data_directory = flags.data_directory,
+                            .socket = flags.socket,
+                            .working_directory = fs::current_path()}));
+  PITH_ASSIGN_OR_RETURN(const fs::path worker, WorkerPath(flags));
+
+  // Blocked in every thread; the main thread waits for them below.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  const int inherited = sd_listen_fds(/*unset_environment=*/1);
+  if (inherited < 0 || inherited > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the service manager passed ", inherited, " sockets, not one"));
+  }
+  std::optional<UniqueFd> inherited_socket;
+  if (inherited == 1) {
+    inherited_socket.emplace(SD_LISTEN_FDS_START);
+  }
+
+  LocalModels models(
+      {.search = {.models = paths.models_directory, .hub_cache = HubCache()},
+       .default_model = flags.default_model,
+       .fingerprint_cache = paths.data_directory / "fingerprints.json",
+       .embedder = {.worker = worker,
+                    .precision = flags.precision == "bf16" ? Precision::kBf16
+                                                           : Precision::kF32,
+                    .threads = flags.threads,
+                    .device = flags.device,
+                    .idle_unload = absl::Seconds(flags.idle_unload_seconds)}});
+  RocksDbShared shared({});
+  const auto open_store =
+      [](absl::StatusOr<std::unique_ptr<RocksDbStore>> store)
+      -> absl::StatusOr<StoreBackend::OpenStore> {
+    PITH_RETURN_IF_ERROR(store.status());
+    std::string configuration = (*store)->configuration();
+    return StoreBackend::OpenStore{.configuration = std::move(configuration),
+                                   .store = *std::move(store)};
+  };
+  const StoreBackend stores = {
+      .create =
+          [&](const fs::path& directory, std::string_view configuration) {
+            return open_store(
+                RocksDbStore::Create(directory, configuration, shared));
+          },
+      .open =
+          [&](const fs::path& directory) {
+            return open_store(RocksDbStore::Open(directory, shared));
+          }};
+  const ServerConfig config = {
+      .data_directory = paths.data_directory,
+      .socket = paths.socket,
+      .request_threads = flags.request_threads,
+      .collection = {.vector_cache_bytes =
+                         static_cast<size_t>(flags.vector_cache_mb) << 20}};
+  LOG(INFO) << "pithd " << PITH_VERSION << ": data " << paths.data_directory
+            << ", socket " << paths.socket << ", models "
+            << paths.models_directory << ", default model \""
+            << flags.default_model << "\", worker " << worker << ", "
+            << flags.precision << ", " << flags.threads << " threads on "
+            << flags.device;
+  PITH_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Server> server,
+      Server::Start(config, stores, models, std::move(inherited_socket)));
+  LOG(INFO) << "ready";
+  sd_notify(0, "READY=1");
+
+  int received = 0;
+  sigwait(&signals, &received);
+  LOG(INFO) << "stopping on signal " << received;
+  sd_notify(0, "STOPPING=1");
+  server->Shutdown();
+  LOG(INFO) << "stopped";
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace pith
+
+int main(int argc, char** argv) {
+  FLAGS_logtostderr = true;
+  google::InitGoogleLogging(argv[0]);
+
+  pith::Flags flags;
+  CLI::App app("pithd: semantic-search daemon that stores no embeddings");
+  app.set_version_flag("--version", PITH_VERSION);
+  app.add_option("--data-dir", flags.data_directory,
+                 "Directory of collections [$XDG_DATA_HOME/pith]");
+  app.add_option("--socket", flags.socket,
+                 "Unix socket to listen on [$XDG_RUNTIME_DIR/pith/pith.sock, "
+                 "or run/pith.sock in the data directory]");
+  app.add_option("--default-model", flags.default_model,
+                 "Model of collections that name none: a path, a name in the "
+                 "models directory, or org/name in the Hugging Face cache")
+      ->capture_default_str();
+  app.add_option("--worker", flags.worker,
+                 "Worker executable [pith-embedder-torch beside pithd]");
+  app.add_option("--precision", flags.precision, "Precision of the model")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  app.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N")
+      ->capture_default_str();
+  app.add_option("--threads", flags.threads, "Threads of the model")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--idle-unload", flags.idle_unload_seconds,
+                 "Seconds without work after which the model's process ends")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  app.add_option("--vector-cache-mb", flags.vector_cache_mb,
+                 "Memory a collection may use for vectors computed lately")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--request-threads", flags.request_threads,
+                 "Threads that run requests")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  const absl::Status status = pith::Run(flags);
+  if (!status.ok()) {
+    std::cerr << "pithd: " << status.message() << "\n";
+    return absl::IsFailedPrecondition(status) ? pith::kExitAlreadyRunning : 1;
+  }
+  return 0;
+}

@@ -1,0 +1,196 @@
+#include "server/operations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "core/base/reason.h"
+#include "core/base/string_view.h"
+#include "core/base/thread_name.h"
+#include "server/convert.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kThreads = 2;
+constexpr size_t kMaxQueued = 32;
+constexpr size_t kMaxEnded = 100;
+constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
+
+}  // namespace
+
+Operation::Operation(const std::string& id, std::string_view collection,
+                     std::string_view target) {
+  state_.set_id(id);
+  state_.set_collection(std::string(collection));
+  state_.set_target(std::string(target));
+  state_.set_state(v1::Operation::STATE_RUNNING);
+  *state_.mutable_start_time() = ToProto(absl::Now());
+}
+
+v1::Operation Operation::Describe() const {
+  MutexLock lock(mutex_);
+  return state_;
+}
+
+uint64_t Operation::version() const {
+  MutexLock lock(mutex_);
+  return version_;
+}
+
+void Operation::Update(
+    const std::function<void(v1::AddSourceProgress&)>& edit) {
+  MutexLock lock(mutex_);
+  edit(*state_.mutable_add_source());
+  ++version_;
+}
+
+bool Operation::cancelled() const {
+  MutexLock lock(mutex_);
+  return cancelled_;
+}
+
+bool Operation::WaitForCancel(absl::Duration timeout) {
+  const absl::Time end = absl::Now() + timeout;
+  MutexLock lock(mutex_);
+  while (!cancelled_ && absl::Now() < end) {
+    cancel_requested_.WaitFor(mutex_, end - absl::Now());
+  }
+  return cancelled_;
+}
+
+void Operation::Cancel() {
+  MutexLock lock(mutex_);
+  cancelled_ = true;
+  cancel_requested_.SignalAll();
+}
+
+bool Operation::ended() const {
+  MutexLock lock(mutex_);
+  return state_.state() != v1::Operation::STATE_RUNNING;
+}
+
+void Operation::End(const absl::Status& status) {
+  MutexLock lock(mutex_);
+  if (status.ok()) {
+    state_.set_state(v1::Operation::STATE_SUCCEEDED);
+  } else if (absl::IsCancelled(status)) {
+    state_.set_state(v1::Operation::STATE_CANCELLED);
+  } else {
+    state_.set_state(v1::Operation::STATE_FAILED);
+    *state_.mutable_error() = ToProtoStatus(status);
+  }
+  *state_.mutable_end_time() = ToProto(absl::Now());
+  ++version_;
+}
+
+OperationRegistry::OperationRegistry()
+    : executor_(std::make_unique<Executor>("operations", kThreads, kMaxQueued)),
+      watcher_thread_([this] { RunWatchers(); }) {}
+
+OperationRegistry::~OperationRegistry() {
+  for (const auto& operation : List()) {
+    operation->Cancel();
+  }
+  executor_.reset();
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    watchers_changed_.SignalAll();
+  }
+  watcher_thread_.join();
+}
+
+absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
+    std::string_view collection, std::string_view target,
+    std::function<absl::Status(Operation&)> work) {
+  MutexLock lock(mutex_);
+  size_t ended = 0;
+  for (auto it = operations_.begin(); it != operations_.end();) {
+    const v1::Operation other = (*it)->Describe();
+    if (other.state() == v1::Operation::STATE_RUNNING) {
+      if (other.collection() == collection && other.target() == target) {
+        return WithReason(absl::FailedPreconditionError(absl::StrCat(
+                              "operation ", other.id(), " on ",
+                              AbslView(target), " and collection \"",
+                              AbslView(collection), "\" has not ended")),
+                          "OPERATION_RUNNING");
+      }
+      ++it;
+    } else {
+      it = ++ended > kMaxEnded ? operations_.erase(it) : std::next(it);
+    }
+  }
+  auto operation = std::make_shared<Operation>(absl::StrCat("op-", next_id_++),
+                                               collection, target);
+  const absl::Status queued =
+      executor_->Submit([operation, work = std::move(work)] {
+        operation->End(operation->cancelled()
+                           ? absl::CancelledError("cancelled while waiting")
+                           : work(*operation));
+      });
+  if (!queued.ok()) {
+    return queued;
+  }
+  operations_.push_front(operation);
+  return operation;
+}
+
+absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Find(
+    std::string_view id) {
+  for (const auto& operation : List()) {
+    if (operation->Describe().id() == id) {
+      return operation;
+    }
+  }
+  return WithReason(absl::NotFoundError(absl::StrCat(
+                        "operation \"", AbslView(id), "\" does not exist")),
+                    "OPERATION_NOT_FOUND");
+}
+
+std::vector<std::shared_ptr<Operation>> OperationRegistry::List() {
+  MutexLock lock(mutex_);
+  return {operations_.begin(), operations_.end()};
+}
+
+void OperationRegistry::Watch(std::shared_ptr<Operation> operation,
+                              std::function<bool()> changed) {
+  MutexLock lock(mutex_);
+  watchers_.push_back(
+      {.operation = std::move(operation), .changed = std::move(changed)});
+  watchers_changed_.Signal();
+}
+
+void OperationRegistry::RunWatchers() {
+  SetThreadName("watchers");
+  std::vector<Watcher> active;
+  bool stopping = false;
+  while (!stopping) {
+    {
+      MutexLock lock(mutex_);
+      if (active.empty()) {
+        while (watchers_.empty() && !stopping_) {
+          watchers_changed_.Wait(mutex_);
+        }
+      } else if (!stopping_) {
+        watchers_changed_.WaitFor(mutex_, kWatchInterval);
+      }
+      std::move(watchers_.begin(), watchers_.end(), std::back_inserter(active));
+      watchers_.clear();
+      stopping = stopping_;
+    }
+    std::erase_if(active, [](Watcher& watcher) {
+      // The end is asked for first: what changes in between is told next time.
+      const bool ended = watcher.operation->ended();
+      const uint64_t version = watcher.operation->version();
+      if (version == std::exchange(watcher.seen_version, version)) {
+        return ended;
+      }
+      return !watcher.changed() || ended;
+    });
+  }
+}
+
+}  // namespace pith

@@ -1,0 +1,144 @@
+#include "server/search_service.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+#include "core/base/reason.h"
+#include "core/base/status_macros.h"
+#include "server/convert.h"
+#include "server/unary_call.h"
+
+namespace pith {
+namespace {
+
+constexpr int kMaxTexts = 256;
+
+absl::StatusOr<SearchQuery> QueryFromProto(const v1::SearchRequest& request) {
+  switch (request.query_case()) {
+    case v1::SearchRequest::kText:
+      return request.text();
+    case v1::SearchRequest::kVector:
+      return VectorFromProto(request.vector().vector());
+    case v1::SearchRequest::kPassageId:
+      return PassageId{request.passage_id()};
+    case v1::SearchRequest::QUERY_NOT_SET:
+      break;
+  }
+  return WithReason(
+      absl::InvalidArgumentError("the request has no text, vector or passage"),
+      "NO_QUERY");
+}
+
+// As Collection::Search says, but for numbers that cannot be sizes.
+absl::StatusOr<SearchOptions> OptionsFromProto(
+    const v1::SearchRequest& request) {
+  SearchOptions options;
+  if (request.has_k()) {
+    if (request.k() < 1) {
+      return WithReason(
+          absl::InvalidArgumentError(absl::StrCat(
+              "k of ", request.k(), " is not between 1 and ", kMaxHits)),
+          "K_OUT_OF_RANGE");
+    }
+    options.k = static_cast<size_t>(request.k());
+    options.rerank = std::max(options.rerank, options.k);
+  }
+  if (request.has_rerank_count()) {
+    if (request.rerank_count() < 1) {
+      return WithReason(
+          absl::InvalidArgumentError(absl::StrCat(
+              "rerank_count of ", request.rerank_count(),
+              " is not between k = ", options.k, " and ", kMaxRerank)),
+          "RERANK_COUNT_OUT_OF_RANGE");
+    }
+    options.rerank = static_cast<size_t>(request.rerank_count());
+  }
+  return options;
+}
+
+absl::Status Search(CollectionRegistry& collections,
+                    const v1::SearchRequest& request,
+                    const CallContext& context, v1::SearchResponse& response) {
+  const absl::Time start = absl::Now();
+  PITH_ASSIGN_OR_RETURN(const auto handle,
+                        collections.FindOrReopen(request.collection()));
+  PITH_ASSIGN_OR_RETURN(const SearchQuery query, QueryFromProto(request));
+  PITH_ASSIGN_OR_RETURN(const SearchOptions options, OptionsFromProto(request));
+  PITH_ASSIGN_OR_RETURN(
+      SearchResult result,
+      handle->collection().Search(query, options, context.request));
+  for (SearchHit& hit : result.hits) {
+    *response.add_hits() = ToProto(std::move(hit));
+  }
+  v1::SearchStats& stats = *response.mutable_stats();
+  stats.set_generation(result.generation);
+  stats.set_candidates_scored(static_cast<int64_t>(result.candidates_scored));
+  stats.set_passages_recomputed(
+      static_cast<int64_t>(result.passages_recomputed));
+  stats.set_cache_hits(static_cast<int64_t>(result.cache_hits));
+  stats.set_pending_passages(static_cast<int64_t>(result.pending_passages));
+  *stats.mutable_queue_time() = ToProto(context.queue_time);
+  *stats.mutable_embed_time() = ToProto(result.embed_time);
+  *stats.mutable_scan_time() = ToProto(result.scan_time);
+  *stats.mutable_rerank_time() = ToProto(result.rerank_time);
+  *stats.mutable_total_time() =
+      ToProto(context.queue_time + (absl::Now() - start));
+  return absl::OkStatus();
+}
+
+absl::Status EmbedTexts(CollectionRegistry& collections,
+                        const v1::EmbedTextsRequest& request,
+                        const CallContext& context,
+                        v1::EmbedTextsResponse& response) {
+  PITH_ASSIGN_OR_RETURN(const auto handle,
+                        collections.FindOrReopen(request.collection()));
+  if (request.texts_size() < 1 || request.texts_size() > kMaxTexts) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        request.texts_size(), " texts are not between 1 and ", kMaxTexts));
+  }
+  TextRole role;
+  switch (request.role()) {
+    case v1::EmbedTextsRequest::ROLE_QUERY:
+      role = TextRole::kQuery;
+      break;
+    case v1::EmbedTextsRequest::ROLE_PASSAGE:
+      role = TextRole::kPassage;
+      break;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("role ", static_cast<int>(request.role()),
+                       " is not query or passage"));
+  }
+  const std::vector<std::string_view> texts(request.texts().begin(),
+                                            request.texts().end());
+  PITH_ASSIGN_OR_RETURN(
+      const Matrix vectors,
+      handle->collection().embedder().Embed(texts, role, context.request));
+  response.set_vectors(ToProto(vectors));
+  response.set_dimension(static_cast<int32_t>(vectors.columns()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* SearchServiceImpl::Search(
+    grpc::CallbackServerContext* context, const v1::SearchRequest* request,
+    v1::SearchResponse* response) {
+  return RunUnary(context, executor_, [=, this](const CallContext& call) {
+    return pith::Search(collections_, *request, call, *response);
+  });
+}
+
+grpc::ServerUnaryReactor* SearchServiceImpl::EmbedTexts(
+    grpc::CallbackServerContext* context, const v1::EmbedTextsRequest* request,
+    v1::EmbedTextsResponse* response) {
+  return RunUnary(context, executor_, [=, this](const CallContext& call) {
+    return pith::EmbedTexts(collections_, *request, call, *response);
+  });
+}
+
+}  // namespace pith

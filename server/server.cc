@@ -1,0 +1,123 @@
+#include "server/server.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "glog/logging.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+
+#include "core/base/status_macros.h"
+#include "server/admin_service.h"
+#include "server/collections_service.h"
+#include "server/documents_service.h"
+#include "server/operations_service.h"
+#include "server/search_service.h"
+
+namespace pith {
+
+namespace fs = std::filesystem;
+
+struct Server::Services {
+  SearchServiceImpl search;
+  DocumentsServiceImpl documents;
+  CollectionsServiceImpl collections;
+  OperationsServiceImpl operations;
+  SourcesServiceImpl sources;
+  AdminServiceImpl admin;
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(
+    const ServerConfig& config, StoreBackend stores, ModelProvider& models,
+    std::optional<UniqueFd> inherited_socket) {
+  std::unique_ptr<Server> server(new Server(config));
+  PITH_RETURN_IF_ERROR(server->Open(std::move(stores), models));
+  PITH_RETURN_IF_ERROR(server->Listen(std::move(inherited_socket)));
+  return server;
+}
+
+Server::Server(const ServerConfig& config) : config_(config) {}
+
+Server::~Server() {
+  Shutdown();
+}
+
+absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
+  const fs::path collections = config_.data_directory / "collections";
+  PITH_RETURN_IF_ERROR(CreatePrivateDirectories(collections));
+  PITH_ASSIGN_OR_RETURN(
+      lock_, FileLock::Acquire(config_.data_directory / "pithd.lock"));
+  PITH_ASSIGN_OR_RETURN(collections_,
+                        CollectionRegistry::Open(collections, std::move(stores),
+                                                 models, config_.collection));
+  operations_ = std::make_unique<OperationRegistry>();
+  executor_ = std::make_unique<Executor>(
+      "requests", static_cast<size_t>(config_.request_threads),
+      static_cast<size_t>(config_.max_queued_requests));
+  services_.reset(new Services{
+      .search = SearchServiceImpl(*collections_, *executor_),
+      .documents = DocumentsServiceImpl(*collections_, *executor_),
+      .collections = CollectionsServiceImpl(*collections_, *executor_),
+      .operations = OperationsServiceImpl(*operations_, *executor_),
+      .sources = SourcesServiceImpl(*collections_, *operations_, *executor_),
+      .admin = AdminServiceImpl(config_.data_directory.string(),
+                                config_.socket.string(), *collections_,
+                                *operations_, models, *executor_)});
+  return absl::OkStatus();
+}
+
+absl::Status Server::Listen(std::optional<UniqueFd> inherited_socket) {
+  if (inherited_socket) {
+    PITH_ASSIGN_OR_RETURN(listener_,
+                          Listener::Adopt(*std::move(inherited_socket)));
+  } else {
+    PITH_ASSIGN_OR_RETURN(listener_, Listener::Bind(config_.socket));
+  }
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
+  builder.RegisterService(&services_->search);
+  builder.RegisterService(&services_->documents);
+  builder.RegisterService(&services_->collections);
+  builder.RegisterService(&services_->operations);
+  builder.RegisterService(&services_->sources);
+  builder.RegisterService(&services_->admin);
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) {
+    return absl::InternalError("the gRPC server did not start");
+  }
+  listener_->Serve(std::move(acceptor));
+  server_->GetHealthCheckService()->SetServingStatus(true);
+  return absl::OkStatus();
+}
+
+void Server::Shutdown() {
+  if (server_ != nullptr) {
+    server_->GetHealthCheckService()->Shutdown();
+    listener_.reset();
+    // Operations may run for hours; what they have stored stays.
+    for (const auto& operation : operations_->List()) {
+      operation->Cancel();
+    }
+    server_->Shutdown(std::chrono::system_clock::now() +
+                      absl::ToChronoNanoseconds(config_.drain_timeout));
+    server_->Wait();
+  }
+  server_.reset();
+  listener_.reset();
+  services_.reset();
+  executor_.reset();
+  operations_.reset();
+  collections_.reset();
+}
+
+}  // namespace pith

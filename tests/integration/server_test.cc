@@ -1,0 +1,838 @@
+// The real server in this process, over its real socket and through real
+// stubs, with a fake model.
+
+#include "server/server.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+
+#include "core/storage/rocksdb_store.h"
+#include "proto/pith/v1/admin.grpc.pb.h"
+#include "proto/pith/v1/collections.grpc.pb.h"
+#include "proto/pith/v1/documents.grpc.pb.h"
+#include "proto/pith/v1/operations.grpc.pb.h"
+#include "proto/pith/v1/search.grpc.pb.h"
+#include "proto/pith/v1/sources.grpc.pb.h"
+#include "tests/fakes/fake_models.h"
+#include "tests/status_matchers.h"
+#include "tests/temp_directory.h"
+
+namespace pith {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+// google.rpc details of an error.
+template <typename Detail>
+std::optional<Detail> DetailOf(const grpc::Status& status) {
+  google::rpc::Status rich;
+  rich.ParseFromString(status.error_details());
+  for (const auto& any : rich.details()) {
+    Detail detail;
+    if (any.UnpackTo(&detail)) {
+      return detail;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string ReasonOf(const grpc::Status& status) {
+  const auto info = DetailOf<google::rpc::ErrorInfo>(status);
+  return info ? info->reason() : "";
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() {
+    config_.data_directory = temp_.path() / "data";
+    config_.socket = temp_.path() / "run" / "pith.sock";
+    config_.drain_timeout = absl::Seconds(5);
+    Start();
+  }
+  ~ServerTest() override {
+    models_.embedder().Release();
+    server_.reset();
+  }
+
+  absl::StatusOr<std::unique_ptr<Server>> StartServer() {
+    const auto wrap = [](absl::StatusOr<std::unique_ptr<RocksDbStore>> store)
+        -> absl::StatusOr<StoreBackend::OpenStore> {
+      if (!store.ok()) {
+        return store.status();
+      }
+      std::string configuration = (*store)->configuration();
+      return StoreBackend::OpenStore{.configuration = std::move(configuration),
+                                     .store = *std::move(store)};
+    };
+    const StoreBackend stores = {
+        .create =
+            [this, wrap](const fs::path& directory,
+                         std::string_view configuration) {
+              return wrap(
+                  RocksDbStore::Create(directory, configuration, shared_));
+            },
+        .open =
+            [this, wrap](const fs::path& directory) {
+              return wrap(RocksDbStore::Open(directory, shared_));
+            }};
+    return Server::Start(config_, stores, models_);
+  }
+
+  void Start() {
+    server_.reset();
+    absl::StatusOr<std::unique_ptr<Server>> server = StartServer();
+    ASSERT_OK(server);
+    server_ = *std::move(server);
+    channel_ = grpc::CreateChannel("unix:" + config_.socket.string(),
+                                   grpc::InsecureChannelCredentials());
+    search_ = v1::SearchService::NewStub(channel_);
+    documents_ = v1::DocumentsService::NewStub(channel_);
+    collections_ = v1::CollectionsService::NewStub(channel_);
+    sources_ = v1::SourcesService::NewStub(channel_);
+    operations_ = v1::OperationsService::NewStub(channel_);
+    admin_ = v1::AdminService::NewStub(channel_);
+  }
+
+  static void SetDeadline(grpc::ClientContext& context) {
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::seconds(30));
+  }
+
+  grpc::Status Create(const std::string& name,
+                      v1::Chunking chunking = v1::CHUNKING_NONE) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CreateCollectionRequest request;
+    request.set_name(name);
+    request.set_chunking(chunking);
+    v1::CreateCollectionResponse response;
+    return collections_->CreateCollection(&context, request, &response);
+  }
+
+  // Sends texts with ids "0", "1", ... and returns the answers.
+  std::vector<v1::IngestResponse> Ingest(const std::string& collection,
+                                         const std::vector<std::string>& texts,
+                                         grpc::Status* status = nullptr) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    auto stream = documents_->Ingest(&context);
+    v1::IngestRequest request;
+    request.mutable_start()->set_collection(collection);
+    stream->Write(request);
+    std::thread writer([&] {
+      for (size_t i = 0; i < texts.size(); ++i) {
+        v1::IngestRequest document;
+        document.mutable_document()->set_id(absl::StrCat(i));
+        document.mutable_document()->set_text(texts[i]);
+        if (!stream->Write(document)) {
+          break;
+        }
+      }
+      stream->WritesDone();
+    });
+    std::vector<v1::IngestResponse> answers;
+    v1::IngestResponse answer;
+    while (stream->Read(&answer)) {
+      answers.push_back(answer);
+    }
+    writer.join();
+    const grpc::Status end = stream->Finish();
+    if (status != nullptr) {
+      *status = end;
+    } else {
+      EXPECT_TRUE(end.ok()) << end.error_message();
+    }
+    return answers;
+  }
+
+  void Wait(const std::string& collection) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::WaitUntilSearchableRequest request;
+    request.set_collection(collection);
+    v1::WaitUntilSearchableResponse response;
+    const grpc::Status status =
+        documents_->WaitUntilSearchable(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+
+  grpc::Status Search(const v1::SearchRequest& request,
+                      v1::SearchResponse* response) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    return search_->Search(&context, request, response);
+  }
+  static v1::SearchRequest Query(const std::string& collection,
+                                 const std::string& text) {
+    v1::SearchRequest request;
+    request.set_collection(collection);
+    request.set_text(text);
+    return request;
+  }
+  std::vector<std::string> Find(const std::string& collection,
+                                const std::string& text) {
+    v1::SearchResponse response;
+    const grpc::Status status = Search(Query(collection, text), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    std::vector<std::string> ids;
+    for (const auto& hit : response.hits()) {
+      ids.push_back(hit.document_id());
+    }
+    return ids;
+  }
+
+  // Runs AddSource and watches it to its end.
+  v1::Operation AddSource(const std::string& collection, const fs::path& path,
+                          grpc::Status* failure = nullptr) {
+    v1::AddSourceResponse response;
+    {
+      grpc::ClientContext context;
+      SetDeadline(context);
+      v1::AddSourceRequest request;
+      request.set_collection(collection);
+      request.set_path(path.string());
+      const grpc::Status status =
+          sources_->AddSource(&context, request, &response);
+      if (failure != nullptr) {
+        *failure = status;
+        return {};
+      }
+      EXPECT_TRUE(status.ok()) << status.error_message();
+    }
+    return WatchToEnd(response.operation().id());
+  }
+
+  v1::Operation WatchToEnd(const std::string& id) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::WatchOperationRequest request;
+    request.set_id(id);
+    auto stream = operations_->WatchOperation(&context, request);
+    v1::WatchOperationResponse response;
+    v1::Operation last;
+    while (stream->Read(&response)) {
+      last = response.operation();
+    }
+    const grpc::Status status = stream->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_NE(last.state(), v1::Operation::STATE_RUNNING);
+    return last;
+  }
+
+  TempDirectory temp_;
+  RocksDbShared shared_{{}};
+  FakeModels models_;
+  ServerConfig config_;
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::SearchService::Stub> search_;
+  std::unique_ptr<v1::DocumentsService::Stub> documents_;
+  std::unique_ptr<v1::CollectionsService::Stub> collections_;
+  std::unique_ptr<v1::SourcesService::Stub> sources_;
+  std::unique_ptr<v1::OperationsService::Stub> operations_;
+  std::unique_ptr<v1::AdminService::Stub> admin_;
+};
+
+void WriteFile(const fs::path& path, const std::string& content) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << content;
+}
+
+TEST_F(ServerTest, IngestsInOrderAndFinds) {
+  ASSERT_TRUE(Create("c").ok());
+  std::vector<std::string> texts;
+  for (int i = 0; i < 300; ++i) {
+    texts.push_back(absl::StrCat("word", i, " common"));
+  }
+  const std::vector<v1::IngestResponse> answers = Ingest("c", texts);
+  ASSERT_THAT(answers, SizeIs(300));
+  for (size_t i = 0; i < answers.size(); ++i) {
+    EXPECT_EQ(answers[i].id(), absl::StrCat(i));
+    EXPECT_EQ(answers[i].outcome(), v1::IngestResponse::OUTCOME_ADDED);
+    EXPECT_EQ(answers[i].passages_to_embed(), 1);
+  }
+  Wait("c");
+  v1::SearchRequest request = Query("c", "word123 common");
+  request.set_k(3);
+  v1::SearchResponse response;
+  ASSERT_TRUE(Search(request, &response).ok());
+  ASSERT_EQ(response.hits_size(), 3);
+  EXPECT_EQ(response.hits(0).document_id(), "123");
+  EXPECT_EQ(response.hits(0).text(), "word123 common");
+  EXPECT_EQ(response.hits(0).first_line(), 1);
+  EXPECT_EQ(response.stats().candidates_scored(), 300);
+  EXPECT_EQ(response.stats().passages_recomputed(), 30);
+  EXPECT_EQ(response.stats().pending_passages(), 0);
+}
+
+TEST_F(ServerTest, ABadDocumentFailsAloneAndInItsPlace) {
+  ASSERT_TRUE(Create("c").ok());
+  const std::vector<v1::IngestResponse> answers =
+      Ingest("c", {"one", " ", "three", std::string("n\0l", 3)});
+  ASSERT_THAT(answers, SizeIs(4));
+  EXPECT_EQ(answers[0].outcome(), v1::IngestResponse::OUTCOME_ADDED);
+  EXPECT_EQ(answers[1].outcome(), v1::IngestResponse::OUTCOME_FAILED);
+  EXPECT_THAT(answers[1].error().message(), HasSubstr("text is empty"));
+  EXPECT_EQ(answers[2].outcome(), v1::IngestResponse::OUTCOME_ADDED);
+  EXPECT_EQ(answers[3].outcome(), v1::IngestResponse::OUTCOME_FAILED);
+  Wait("c");
+  EXPECT_THAT(Find("c", "three"), ElementsAre("2", "0"));
+}
+
+TEST_F(ServerTest, AnIngestStreamWithoutStartOrCollectionIsRefused) {
+  grpc::Status status;
+  Ingest("none", {"x"}, &status);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ReasonOf(status), "COLLECTION_NOT_FOUND");
+
+  grpc::ClientContext context;
+  SetDeadline(context);
+  auto stream = documents_->Ingest(&context);
+  v1::IngestRequest request;
+  request.mutable_document()->set_id("a");
+  stream->Write(request);
+  v1::IngestResponse answer;
+  EXPECT_FALSE(stream->Read(&answer));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ServerTest, AnIngestStreamThatIsCancelledLosesNothingAcknowledged) {
+  ASSERT_TRUE(Create("c").ok());
+  grpc::ClientContext context;
+  SetDeadline(context);
+  auto stream = documents_->Ingest(&context);
+  v1::IngestRequest request;
+  request.mutable_start()->set_collection("c");
+  stream->Write(request);
+  request.mutable_document()->set_id("kept");
+  request.mutable_document()->set_text("kept text");
+  stream->Write(request);
+  v1::IngestResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  context.TryCancel();
+  stream->Finish();
+  Start();
+  Wait("c");
+  EXPECT_THAT(Find("c", "kept"), ElementsAre("kept"));
+}
+
+TEST_F(ServerTest, EverythingIsThereAfterARestart) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", {"red green", "blue black"});
+  Wait("c");
+  const size_t embedded = models_.embedder().ingested();
+  Start();
+  EXPECT_THAT(Find("c", "blue"), ElementsAre("1", "0"));
+  EXPECT_EQ(models_.embedder().ingested(), embedded);
+}
+
+TEST_F(ServerTest, RefusesSearchesThatAreOutOfRange) {
+  ASSERT_TRUE(Create("c").ok());
+  v1::SearchResponse response;
+  v1::SearchRequest request = Query("c", "x");
+  request.set_k(0);
+  EXPECT_EQ(ReasonOf(Search(request, &response)), "K_OUT_OF_RANGE");
+  request.set_k(-5);
+  EXPECT_EQ(ReasonOf(Search(request, &response)), "K_OUT_OF_RANGE");
+  request.set_k(1001);
+  EXPECT_EQ(ReasonOf(Search(request, &response)), "K_OUT_OF_RANGE");
+  request.set_k(10);
+  request.set_rerank_count(9);
+  EXPECT_EQ(ReasonOf(Search(request, &response)), "RERANK_COUNT_OUT_OF_RANGE");
+  request.set_rerank_count(-1);
+  EXPECT_EQ(ReasonOf(Search(request, &response)), "RERANK_COUNT_OUT_OF_RANGE");
+  EXPECT_EQ(Search(Query("c", ""), &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  v1::SearchRequest none;
+  none.set_collection("c");
+  EXPECT_EQ(ReasonOf(Search(none, &response)), "NO_QUERY");
+  none.mutable_vector()->set_vector("abc");
+  EXPECT_EQ(Search(none, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ReasonOf(Search(Query("none", "x"), &response)),
+            "COLLECTION_NOT_FOUND");
+  none.set_passage_id(99);
+  EXPECT_EQ(ReasonOf(Search(none, &response)), "PASSAGE_NOT_FOUND");
+}
+
+TEST_F(ServerTest, EmbedTextsGivesTheVectorsThatSearchUses) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", {"red green", "blue black"});
+  Wait("c");
+  v1::EmbedTextsRequest request;
+  request.set_collection("c");
+  request.set_role(v1::EmbedTextsRequest::ROLE_QUERY);
+  request.add_texts("blue");
+  v1::EmbedTextsResponse embedded;
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    ASSERT_TRUE(search_->EmbedTexts(&context, request, &embedded).ok());
+  }
+  EXPECT_EQ(embedded.vectors().size(),
+            static_cast<size_t>(embedded.dimension()) * 4);
+  v1::SearchRequest by_vector;
+  by_vector.set_collection("c");
+  by_vector.mutable_vector()->set_vector(embedded.vectors());
+  v1::SearchResponse response;
+  ASSERT_TRUE(Search(by_vector, &response).ok());
+  EXPECT_EQ(response.hits(0).document_id(), "1");
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    request.clear_role();
+    EXPECT_EQ(search_->EmbedTexts(&context, request, &embedded).error_code(),
+              grpc::StatusCode::INVALID_ARGUMENT);
+  }
+}
+
+TEST_F(ServerTest, CollectionsAreCreatedListedAndDeleted) {
+  EXPECT_TRUE(Create("b").ok());
+  EXPECT_TRUE(Create("a").ok());
+  EXPECT_EQ(ReasonOf(Create("a")), "COLLECTION_EXISTS");
+  EXPECT_EQ(Create("a/b").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CreateCollectionRequest request;
+    request.set_name("x");
+    request.set_model("unheard-of");
+    v1::CreateCollectionResponse response;
+    EXPECT_EQ(collections_->CreateCollection(&context, request, &response)
+                  .error_code(),
+              grpc::StatusCode::NOT_FOUND);
+  }
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CreateCollectionRequest request;
+    request.set_name("x");
+    request.set_target_tokens(100000);
+    v1::CreateCollectionResponse response;
+    EXPECT_EQ(
+        ReasonOf(collections_->CreateCollection(&context, request, &response)),
+        "TARGET_TOKENS_OUT_OF_RANGE");
+  }
+  const auto names = [&] {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::ListCollectionsResponse response;
+    EXPECT_TRUE(collections_->ListCollections(&context, {}, &response).ok());
+    std::vector<std::string> list;
+    for (const auto& collection : response.collections()) {
+      list.push_back(collection.name());
+    }
+    return list;
+  };
+  EXPECT_THAT(names(), ElementsAre("a", "b"));
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::DeleteCollectionRequest request;
+    request.set_name("a");
+    v1::DeleteCollectionResponse response;
+    EXPECT_TRUE(
+        collections_->DeleteCollection(&context, request, &response).ok());
+  }
+  EXPECT_THAT(names(), ElementsAre("b"));
+  EXPECT_EQ(
+      std::distance(
+          fs::directory_iterator(config_.data_directory / "collections"), {}),
+      1);
+  // The name is free at once, and what was deleted does not come back.
+  EXPECT_TRUE(Create("a").ok());
+  Start();
+  EXPECT_THAT(names(), ElementsAre("a", "b"));
+}
+
+TEST_F(ServerTest, DocumentsAreGotListedAndDeleted) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", {"zero", "one", "two"});
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::GetDocumentRequest request;
+    request.set_collection("c");
+    request.set_id("1");
+    v1::GetDocumentResponse response;
+    ASSERT_TRUE(documents_->GetDocument(&context, request, &response).ok());
+    EXPECT_EQ(response.document().text(), "one");
+  }
+  {
+    v1::ListDocumentsRequest request;
+    request.set_collection("c");
+    request.set_page_size(2);
+    v1::ListDocumentsResponse response;
+    grpc::ClientContext context;
+    SetDeadline(context);
+    ASSERT_TRUE(documents_->ListDocuments(&context, request, &response).ok());
+    ASSERT_EQ(response.documents_size(), 2);
+    EXPECT_EQ(response.documents(1).id(), "1");
+    request.set_page_token(response.next_page_token());
+    grpc::ClientContext next;
+    SetDeadline(next);
+    ASSERT_TRUE(documents_->ListDocuments(&next, request, &response).ok());
+    ASSERT_EQ(response.documents_size(), 1);
+    EXPECT_EQ(response.documents(0).id(), "2");
+    EXPECT_EQ(response.next_page_token(), "");
+    request.set_page_size(1001);
+    grpc::ClientContext wrong;
+    SetDeadline(wrong);
+    EXPECT_EQ(
+        documents_->ListDocuments(&wrong, request, &response).error_code(),
+        grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::DeleteDocumentsRequest request;
+    request.set_collection("c");
+    request.add_ids("1");
+    request.add_ids("none");
+    v1::DeleteDocumentsResponse response;
+    ASSERT_TRUE(documents_->DeleteDocuments(&context, request, &response).ok());
+    EXPECT_EQ(response.deleted(), 1);
+    EXPECT_EQ(response.not_found(), 1);
+  }
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::GetDocumentRequest request;
+  request.set_collection("c");
+  request.set_id("1");
+  v1::GetDocumentResponse response;
+  EXPECT_EQ(ReasonOf(documents_->GetDocument(&context, request, &response)),
+            "DOCUMENT_NOT_FOUND");
+}
+
+TEST_F(ServerTest, AFolderIsBroughtIntoAgreement) {
+  const fs::path folder = temp_.path() / "folder";
+  WriteFile(folder / "a.txt", "alpha words\n");
+  WriteFile(folder / "sub" / "b.md", "# Beta\n\nbeta words\n");
+  WriteFile(folder / "binary.bin", std::string("\x7f\x45LF\0\0\0", 7));
+  WriteFile(folder / "latin1.txt", "caf\xe9 au lait\n");
+  WriteFile(folder / "empty.txt", "");
+  WriteFile(folder / "ignored.log", "noise\n");
+  WriteFile(folder / ".gitignore", "*.log\n");
+  WriteFile(folder / ".hidden", "hidden\n");
+  ASSERT_TRUE(Create("c", v1::CHUNKING_STRUCTURE).ok());
+
+  v1::Operation first = AddSource("c", folder);
+  EXPECT_EQ(first.state(), v1::Operation::STATE_SUCCEEDED)
+      << first.error().message();
+  const v1::AddSourceProgress& progress = first.add_source();
+  EXPECT_EQ(progress.phase(), v1::AddSourceProgress::PHASE_DONE);
+  EXPECT_EQ(progress.added(), 2);
+  EXPECT_EQ(progress.passages_embedded(), 2);
+  EXPECT_EQ(progress.skipped_by_reason().at("binary"), 1);
+  EXPECT_EQ(progress.skipped_by_reason().at("not_utf8"), 1);
+  EXPECT_EQ(progress.skipped_by_reason().at("empty"), 1);
+  EXPECT_EQ(progress.skipped_by_reason().at("ignored"), 1);
+  EXPECT_EQ(progress.skipped_by_reason().at("hidden"), 2);
+  // Hidden and ignored files are only counted.
+  EXPECT_EQ(progress.skipped_size(), 3);
+  EXPECT_THAT(Find("c", "beta words"),
+              ElementsAre((folder / "sub" / "b.md").string(),
+                          (folder / "a.txt").string()));
+
+  const size_t embedded = models_.embedder().ingested();
+  v1::Operation second = AddSource("c", folder);
+  EXPECT_EQ(second.add_source().unchanged(), 2);
+  EXPECT_EQ(second.add_source().added(), 0);
+  EXPECT_EQ(second.add_source().passages_to_embed(), 0);
+  EXPECT_EQ(models_.embedder().ingested(), embedded);
+
+  WriteFile(folder / "a.txt", "gamma words\n");
+  fs::remove(folder / "sub" / "b.md");
+  WriteFile(folder / "new.txt", "delta words\n");
+  v1::Operation third = AddSource("c", folder);
+  EXPECT_EQ(third.add_source().updated(), 1);
+  EXPECT_EQ(third.add_source().added(), 1);
+  EXPECT_EQ(third.add_source().removed(), 1);
+  EXPECT_EQ(models_.embedder().ingested(), embedded + 2);
+  // One file of it, and a sibling whose name begins alike.
+  WriteFile(temp_.path() / "folder2" / "x.txt", "epsilon\n");
+  EXPECT_EQ(AddSource("c", temp_.path() / "folder2").add_source().added(), 1);
+  v1::Operation single = AddSource("c", folder / "a.txt");
+  EXPECT_EQ(single.add_source().unchanged(), 1);
+  EXPECT_EQ(single.add_source().removed(), 0);
+  EXPECT_EQ(AddSource("c", folder).add_source().removed(), 0);
+}
+
+TEST_F(ServerTest, ASourceThatIsNotThereIsRefused) {
+  ASSERT_TRUE(Create("c").ok());
+  grpc::Status status;
+  AddSource("c", "relative/path", &status);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  AddSource("c", temp_.path() / "none", &status);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(status.error_message(), HasSubstr("none"));
+  AddSource("none", temp_.path(), &status);
+  EXPECT_EQ(ReasonOf(status), "COLLECTION_NOT_FOUND");
+}
+
+TEST_F(ServerTest, AnOperationCanBeCancelledAndKeepsWhatItStored) {
+  ASSERT_TRUE(Create("c").ok());
+  const fs::path folder = temp_.path() / "folder";
+  for (int i = 0; i < 20; ++i) {
+    WriteFile(folder / absl::StrCat(i, ".txt"), absl::StrCat("word", i));
+  }
+  models_.embedder().Hold();
+  v1::AddSourceResponse started;
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::AddSourceRequest request;
+    request.set_collection("c");
+    request.set_path(folder.string());
+    ASSERT_TRUE(sources_->AddSource(&context, request, &started).ok());
+  }
+  grpc::Status again;
+  AddSource("c", folder, &again);
+  EXPECT_EQ(ReasonOf(again), "OPERATION_RUNNING");
+  // Watched until everything is stored and waits for the model.
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::WatchOperationRequest request;
+    request.set_id(started.operation().id());
+    auto stream = operations_->WatchOperation(&context, request);
+    v1::WatchOperationResponse response;
+    while (stream->Read(&response) &&
+           response.operation().add_source().phase() !=
+               v1::AddSourceProgress::PHASE_EMBEDDING) {
+    }
+    context.TryCancel();
+    stream->Finish();
+  }
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CancelOperationRequest request;
+    request.set_id(started.operation().id());
+    v1::CancelOperationResponse response;
+    ASSERT_TRUE(
+        operations_->CancelOperation(&context, request, &response).ok());
+  }
+  const v1::Operation ended = WatchToEnd(started.operation().id());
+  EXPECT_EQ(ended.state(), v1::Operation::STATE_CANCELLED);
+  EXPECT_EQ(ended.add_source().added(), 20);
+  models_.embedder().Release();
+  Wait("c");
+  EXPECT_THAT(Find("c", "word7"),
+              ::testing::Contains((folder / "7.txt").string()));
+}
+
+TEST_F(ServerTest, AnUnknownOperationIsNotFound) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::WatchOperationRequest request;
+  request.set_id("op-99");
+  auto stream = operations_->WatchOperation(&context, request);
+  v1::WatchOperationResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(ReasonOf(stream->Finish()), "OPERATION_NOT_FOUND");
+}
+
+TEST_F(ServerTest, WaitingForSearchableEndsWithTheClientsPatience) {
+  ASSERT_TRUE(Create("c").ok());
+  models_.embedder().Hold();
+  Ingest("c", {"word"});
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::milliseconds(50));
+  v1::WaitUntilSearchableRequest request;
+  request.set_collection("c");
+  v1::WaitUntilSearchableResponse response;
+  EXPECT_EQ(documents_->WaitUntilSearchable(&context, request, &response)
+                .error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  models_.embedder().Release();
+  Wait("c");
+}
+
+TEST_F(ServerTest, ModelTroubleIsNamedAndOthersAreServed) {
+  ASSERT_TRUE(Create("good").ok());
+  ASSERT_TRUE(Create("bad").ok());
+  Ingest("good", {"word"});
+  Wait("good");
+  // Damage one collection's database: its list of files.
+  for (const auto& entry :
+       fs::directory_iterator(config_.data_directory / "collections")) {
+    if (absl::StartsWith(entry.path().filename().string(), "bad.")) {
+      server_.reset();
+      WriteFile(entry.path() / "CURRENT", "garbage\n");
+    }
+  }
+  Start();
+  EXPECT_THAT(Find("good", "word"), ElementsAre("0"));
+  v1::SearchResponse response;
+  const grpc::Status status = Search(Query("bad", "word"), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS)
+      << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("bad"));
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::GetStatusResponse server_status;
+  ASSERT_TRUE(admin_->GetStatus(&context, {}, &server_status).ok());
+  ASSERT_EQ(server_status.collections_size(), 2);
+  EXPECT_NE(server_status.collections(0).error().code(), 0);
+  EXPECT_EQ(server_status.collections(1).error().code(), 0);
+  EXPECT_EQ(server_status.collections(1).documents(), 1);
+  EXPECT_GT(server_status.collections(1).disk_bytes(), 0);
+  EXPECT_GT(server_status.resident_bytes(), 1 << 20);
+}
+
+TEST_F(ServerTest, AnotherModelIsRefusedUntilTheOldOneIsBack) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", {"word"});
+  Wait("c");
+  server_.reset();
+  models_.Set("default", std::make_unique<HashEmbedder>("another"));
+  Start();
+  v1::SearchResponse response;
+  EXPECT_EQ(ReasonOf(Search(Query("c", "word"), &response)), "MODEL_MISMATCH");
+  models_.Set("default", std::make_unique<HashEmbedder>());
+  EXPECT_THAT(Find("c", "word"), ElementsAre("0"));
+}
+
+TEST_F(ServerTest, TheSocketIsTheOwnersAlone) {
+  struct stat info;
+  ASSERT_EQ(stat(config_.socket.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  ASSERT_EQ(stat(config_.socket.parent_path().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700u);
+}
+
+TEST_F(ServerTest, ASecondServerIsRefusedWithTheFirstOnesPid) {
+  EXPECT_THAT(StartServer(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                      absl::StrCat("process ", getpid())));
+  // Another directory, the same socket.
+  config_.data_directory = temp_.path() / "other";
+  EXPECT_THAT(StartServer(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "pith.sock"));
+  v1::SearchResponse response;
+  EXPECT_EQ(ReasonOf(Search(Query("none", "x"), &response)),
+            "COLLECTION_NOT_FOUND")
+      << "the first server serves on";
+}
+
+TEST_F(ServerTest, AFileThatIsNoSocketIsNotReplaced) {
+  server_.reset();
+  WriteFile(config_.socket, "precious");
+  EXPECT_THAT(StartServer(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, "no socket"));
+  std::string content;
+  std::ifstream(config_.socket) >> content;
+  EXPECT_EQ(content, "precious");
+}
+
+TEST_F(ServerTest, TooManyRequestsAreRefusedWithARetryDelay) {
+  server_.reset();
+  config_.request_threads = 1;
+  config_.max_queued_requests = 1;
+  Start();
+  ASSERT_TRUE(Create("c").ok());
+  // The only thread waits inside the model; one more request may wait.
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  std::promise<void> inside;
+  std::once_flag once;
+  models_.embedder().set_failure([&](std::span<const std::string_view>) {
+    std::call_once(once, [&] { inside.set_value(); });
+    released.wait();
+    return absl::OkStatus();
+  });
+  std::vector<std::thread> clients;
+  std::vector<grpc::Status> statuses(2);
+  clients.emplace_back([&] {
+    v1::SearchResponse response;
+    statuses[0] = Search(Query("c", "x"), &response);
+  });
+  inside.get_future().wait();
+  // One of these waits, the others are refused; which, is not known.
+  std::vector<std::future<grpc::Status>> more;
+  for (int i = 0; i < 4; ++i) {
+    more.push_back(std::async(std::launch::async, [&] {
+      v1::SearchResponse response;
+      return Search(Query("c", "x"), &response);
+    }));
+  }
+  int refused = 0;
+  std::vector<std::future<grpc::Status>> waiting;
+  while (refused < 3) {
+    for (auto& call : more) {
+      if (call.valid() && call.wait_for(std::chrono::milliseconds(1)) ==
+                              std::future_status::ready) {
+        const grpc::Status status = call.get();
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+        EXPECT_EQ(ReasonOf(status), "REQUEST_QUEUE_FULL");
+        const auto retry = DetailOf<google::rpc::RetryInfo>(status);
+        ASSERT_TRUE(retry);
+        EXPECT_GT(retry->retry_delay().nanos(), 0);
+        ++refused;
+      }
+    }
+  }
+  release.set_value();
+  clients[0].join();
+  EXPECT_TRUE(statuses[0].ok()) << statuses[0].error_message();
+  for (auto& call : more) {
+    if (call.valid()) {
+      const grpc::Status status = call.get();
+      EXPECT_TRUE(status.ok()) << status.error_message();
+    }
+  }
+}
+
+TEST_F(ServerTest, ModelsAreListedAndDescribed) {
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::ListModelsResponse list;
+  ASSERT_TRUE(admin_->ListModels(&context, {}, &list).ok());
+  EXPECT_EQ(list.models_size(), 1);
+  grpc::ClientContext other;
+  SetDeadline(other);
+  v1::GetModelInfoRequest request;
+  request.set_model("unheard-of");
+  v1::GetModelInfoResponse response;
+  EXPECT_EQ(admin_->GetModelInfo(&other, request, &response).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, ShutdownEndsWhatRunsAndKeepsWhatWasAcknowledged) {
+  ASSERT_TRUE(Create("c").ok());
+  models_.embedder().Hold();
+  Ingest("c", {"word"});
+  config_.drain_timeout = absl::Milliseconds(100);
+  server_->Shutdown();
+  models_.embedder().Release();
+  Start();
+  Wait("c");
+  EXPECT_THAT(Find("c", "word"), ElementsAre("0"));
+}
+
+}  // namespace
+}  // namespace pith
