@@ -1,0 +1,519 @@
+#include "clients/cli/commands.h"
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+
+#include "clients/cli/json.h"
+#include "clients/cli/progress.h"
+#include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+#include "proto/pith/v1/admin.grpc.pb.h"
+#include "proto/pith/v1/collections.grpc.pb.h"
+#include "proto/pith/v1/documents.grpc.pb.h"
+
+namespace pith::cli {
+namespace fs = std::filesystem;
+
+namespace {
+
+using v1::AdminService;
+using v1::CollectionsService;
+using v1::DocumentsService;
+
+constexpr int kPageSize = 1000;
+constexpr size_t kMaxIdsPerDelete = 1000;
+
+absl::StatusOr<v1::ListDocumentsResponse> ListPage(
+    DocumentsService::Stub& stub, const std::string& collection,
+    const std::string& prefix, const std::string& page_token, int page_size) {
+  v1::ListDocumentsRequest request;
+  request.set_collection(collection);
+  request.set_prefix(prefix);
+  request.set_page_size(page_size);
+  request.set_page_token(page_token);
+  auto response = Call<v1::ListDocumentsResponse>(
+      stub, &DocumentsService::Stub::ListDocuments, request);
+  if (!response.ok()) {
+    return OfCollection(response.status(), collection);
+  }
+  return response;
+}
+
+// The id of the document that a user means by `argument`, if there is one.
+absl::StatusOr<std::optional<std::string>> FindDocument(
+    DocumentsService::Stub& stub, const Invocation& invocation,
+    const std::string& argument) {
+  for (std::string& id : IdCandidates(argument, invocation.working_directory)) {
+    // Of all ids with a prefix the prefix itself comes first. The document
+    // would bring all its text.
+    PITH_ASSIGN_OR_RETURN(const auto page,
+                          ListPage(stub, invocation.collection, id, "", 1));
+    if (page.documents_size() > 0 && page.documents(0).id() == id) {
+      return std::move(id);
+    }
+  }
+  return std::nullopt;
+}
+
+absl::Status NoSuchDocument(const std::string& argument,
+                            const std::string& collection) {
+  return absl::NotFoundError(
+      absl::StrCat("no document ", PrintableLine(argument), " in collection \"",
+                   collection, "\""));
+}
+
+std::string Ratio(int64_t part, int64_t whole) {
+  return whole <= 0
+             ? "-"
+             : absl::StrFormat("%.0f %%", 100.0 * static_cast<double>(part) /
+                                              static_cast<double>(whole));
+}
+
+// "NOT_FOUND: message" for a status within a response.
+std::string ReasonText(const google::rpc::Status& status) {
+  return PrintableLine(StdView(FromRpcStatus(status).ToString(
+      absl::StatusToStringMode::kWithNoExtraData)));
+}
+
+std::string CollectionsTable(
+    const google::protobuf::RepeatedPtrField<v1::Collection>& collections) {
+  std::vector<std::vector<std::string>> rows = {
+      {"collection", "documents", "passages", "pending", "failed", "text",
+       "disk", "disk/text", "model"}};
+  for (const v1::Collection& collection : collections) {
+    rows.push_back({collection.name(), FormatCount(collection.documents()),
+                    FormatCount(collection.passages()),
+                    FormatCount(collection.pending_passages()),
+                    FormatCount(collection.failed_passages()),
+                    FormatBytes(collection.text_bytes()),
+                    FormatBytes(collection.disk_bytes()),
+                    Ratio(collection.disk_bytes(), collection.text_bytes()),
+                    PrintableLine(collection.model())});
+  }
+  std::string text = Table(rows);
+  for (const v1::Collection& collection : collections) {
+    if (collection.has_error()) {
+      absl::StrAppend(&text, collection.name(),
+                      " cannot be served: ", ReasonText(collection.error()),
+                      "\n");
+    }
+    if (collection.has_embedding_error()) {
+      absl::StrAppend(&text, collection.name(), " embedding failed: ",
+                      ReasonText(collection.embedding_error()), "\n");
+    }
+  }
+  return text;
+}
+
+std::string WorkerText(const v1::Worker& worker) {
+  std::string text =
+      absl::StrCat("worker      ", PrintableLine(worker.model()));
+  switch (worker.state()) {
+    case v1::Worker::STATE_READY:
+      absl::StrAppend(&text, ", ready, pid ", worker.pid());
+      break;
+    case v1::Worker::STATE_STARTING:
+      absl::StrAppend(&text, ", starting, pid ", worker.pid());
+      break;
+    default:
+      absl::StrAppend(&text, ", stopped");
+  }
+  absl::StrAppend(&text, ", ", Plural(worker.texts_embedded(), "text"), " and ",
+                  Plural(worker.tokens_embedded(), "token"), " embedded");
+  if (worker.lost() > 0) {
+    absl::StrAppend(&text, ", ", FormatCount(worker.lost()), " lost");
+  }
+  if (!worker.last_error().empty()) {
+    absl::StrAppend(&text, "\n            last error: ",
+                    PrintableLine(worker.last_error()));
+  }
+  return text + "\n";
+}
+
+absl::Duration Uptime(const v1::GetStatusResponse& status) {
+  return std::max(
+      absl::ZeroDuration(),
+      absl::Now() - absl::FromUnixSeconds(status.start_time().seconds()));
+}
+
+std::string DaemonText(const v1::GetStatusResponse& status) {
+  return absl::StrCat(
+      "daemon      pid ", status.pid(), ", version ", status.version(), ", up ",
+      FormatRemaining(Uptime(status)), ", ",
+      FormatBytes(status.resident_bytes()), " resident\ndata        ",
+      PrintableLine(status.data_directory()), "\nsocket      ",
+      PrintableLine(status.socket()), "\n");
+}
+
+absl::StatusOr<v1::GetStatusResponse> GetStatus(
+    const std::shared_ptr<grpc::Channel>& channel) {
+  AdminService::Stub stub(channel);
+  return Call<v1::GetStatusResponse>(stub, &AdminService::Stub::GetStatus,
+                                     v1::GetStatusRequest());
+}
+
+std::string ModelText(const v1::ModelInfo& model) {
+  std::string text;
+  const auto add = [&text](std::string_view name, std::string_view value) {
+    absl::StrAppend(&text, absl::StrFormat("%-16s%s\n", AbslView(name),
+                                           PrintableLine(value)));
+  };
+  add("name", model.name());
+  add("directory", model.directory());
+  if (model.has_error()) {
+    add("error", ReasonText(model.error()));
+    return text;
+  }
+  add("fingerprint", model.fingerprint());
+  add("dimension", absl::StrCat(model.dimension()));
+  add("maximum tokens", absl::StrCat(model.max_tokens()));
+  add("pooling", model.pooling());
+  add("layers", absl::StrCat(model.layers()));
+  add("vocabulary", FormatCount(model.vocabulary_size()));
+  add("query prompt", model.query_prompt());
+  add("passage prompt", model.passage_prompt());
+  add("default", model.is_default() ? "yes" : "no");
+  return text;
+}
+
+}  // namespace
+
+std::string ModelArgument(const std::string& model,
+                          const fs::path& working_directory) {
+  std::error_code error;
+  const fs::path path = working_directory / model;
+  // A name without a slash is one in the models directory.
+  return model.find('/') != std::string::npos && fs::is_directory(path, error)
+             ? path.lexically_normal().string()
+             : model;
+}
+
+absl::Status OfCollection(absl::Status status, const std::string& collection) {
+  if (!absl::IsNotFound(status)) {
+    return status;
+  }
+  return WithHint(std::move(status),
+                  collection == kDefaultCollection
+                      ? "add documents first: pith add PATH"
+                      : "pith collection list shows what there is, pith "
+                        "collection create makes one");
+}
+
+absl::StatusOr<Outcome> Get(const Invocation& invocation,
+                            const std::string& argument) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  DocumentsService::Stub stub(channel);
+  PITH_ASSIGN_OR_RETURN(const std::optional<std::string> id,
+                        FindDocument(stub, invocation, argument));
+  if (!id.has_value()) {
+    std::cerr << ErrorText(NoSuchDocument(argument, invocation.collection),
+                           invocation.json);
+    return Outcome::kNothingFound;
+  }
+  v1::GetDocumentRequest request;
+  request.set_collection(invocation.collection);
+  request.set_id(*id);
+  PITH_ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::GetDocumentResponse>(stub, &DocumentsService::Stub::GetDocument,
+                                    request));
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(response));
+    return Outcome::kDone;
+  }
+  const std::string text = Printable(response.document().text());
+  std::cout << text << (text.ends_with('\n') ? "" : "\n");
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> Remove(const Invocation& invocation,
+                               const std::vector<std::string>& arguments) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  DocumentsService::Stub stub(channel);
+  std::vector<std::string> ids;
+  v1::DeleteDocumentsResponse total;
+  for (const std::string& argument : arguments) {
+    PITH_ASSIGN_OR_RETURN(std::optional<std::string> id,
+                          FindDocument(stub, invocation, argument));
+    if (id.has_value()) {
+      ids.push_back(*std::move(id));
+      continue;
+    }
+    total.set_not_found(total.not_found() + 1);
+    if (!invocation.json) {
+      std::cerr << ErrorText(NoSuchDocument(argument, invocation.collection),
+                             false);
+    }
+  }
+  for (size_t begin = 0; begin < ids.size(); begin += kMaxIdsPerDelete) {
+    v1::DeleteDocumentsRequest request;
+    request.set_collection(invocation.collection);
+    for (size_t i = begin; i < std::min(begin + kMaxIdsPerDelete, ids.size());
+         ++i) {
+      request.add_ids(ids[i]);
+    }
+    PITH_ASSIGN_OR_RETURN(
+        const auto response,
+        Call<v1::DeleteDocumentsResponse>(
+            stub, &DocumentsService::Stub::DeleteDocuments, request));
+    total.set_deleted(total.deleted() + response.deleted());
+    total.set_not_found(total.not_found() + response.not_found());
+  }
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(total));
+  } else if (total.deleted() > 0) {
+    std::cout << Plural(total.deleted(), "document") << " removed\n";
+  }
+  return total.deleted() > 0 ? Outcome::kDone : Outcome::kNothingFound;
+}
+
+absl::StatusOr<Outcome> List(const Invocation& invocation,
+                             const std::string& prefix) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  DocumentsService::Stub stub(channel);
+  v1::ListDocumentsResponse page;
+  std::string used_prefix;
+  for (const std::string& candidate :
+       IdCandidates(prefix, invocation.working_directory)) {
+    used_prefix = candidate;
+    PITH_ASSIGN_OR_RETURN(
+        page, ListPage(stub, invocation.collection, candidate, "", kPageSize));
+    if (!page.documents().empty()) {
+      break;
+    }
+  }
+  const Outcome outcome =
+      page.documents().empty() ? Outcome::kNothingFound : Outcome::kDone;
+  v1::ListDocumentsResponse all;
+  while (true) {
+    for (auto& document : *page.mutable_documents()) {
+      if (invocation.json) {
+        *all.add_documents() = std::move(document);
+        continue;
+      }
+      std::cout << absl::StrFormat(
+          "%14s  %9s  %s\n", Plural(document.passages(), "passage"),
+          FormatBytes(document.text_bytes()),
+          DisplayId(document.id(), invocation.working_directory));
+    }
+    if (page.next_page_token().empty()) {
+      break;
+    }
+    const std::string token = page.next_page_token();
+    PITH_ASSIGN_OR_RETURN(page, ListPage(stub, invocation.collection,
+                                         used_prefix, token, kPageSize));
+  }
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(all));
+  }
+  return outcome;
+}
+
+absl::StatusOr<Outcome> Status(const Invocation& invocation) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  PITH_ASSIGN_OR_RETURN(const auto status, GetStatus(channel));
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(status));
+    return Outcome::kDone;
+  }
+  std::cout << DaemonText(status);
+  for (const v1::Worker& worker : status.workers()) {
+    std::cout << WorkerText(worker);
+  }
+  for (const v1::Operation& operation : status.operations()) {
+    ProgressMeter meter;
+    meter.Update(operation.add_source(), absl::Now());
+    std::cout << "running     add " << PrintableLine(operation.target())
+              << " to " << operation.collection() << ": " << meter.Line()
+              << "\n";
+  }
+  std::cout << "\n"
+            << (status.collections().empty()
+                    ? "no collections yet: pith add PATH makes one\n"
+                    : CollectionsTable(status.collections()));
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> CreateCollection(
+    const Invocation& invocation, const CreateCollectionOptions& options) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  CollectionsService::Stub stub(channel);
+  v1::CreateCollectionRequest request;
+  request.set_name(options.name);
+  request.set_model(ModelArgument(options.model, invocation.working_directory));
+  if (!options.chunking.empty()) {
+    request.set_chunking(options.chunking == "none" ? v1::CHUNKING_NONE
+                                                    : v1::CHUNKING_STRUCTURE);
+  }
+  if (options.target_tokens.has_value()) {
+    request.set_target_tokens(*options.target_tokens);
+  }
+  if (options.no_context) {
+    request.set_embed_context(false);
+  }
+  PITH_ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::CreateCollectionResponse>(
+          stub, &CollectionsService::Stub::CreateCollection, request));
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(response));
+  } else {
+    std::cout << "collection " << response.collection().name()
+              << " created with model "
+              << PrintableLine(response.collection().model()) << "\n";
+  }
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> ListCollections(const Invocation& invocation) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  CollectionsService::Stub stub(channel);
+  PITH_ASSIGN_OR_RETURN(const auto response,
+                        Call<v1::ListCollectionsResponse>(
+                            stub, &CollectionsService::Stub::ListCollections,
+                            v1::ListCollectionsRequest()));
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(response));
+  } else if (!response.collections().empty()) {
+    std::cout << CollectionsTable(response.collections());
+  }
+  return response.collections().empty() ? Outcome::kNothingFound
+                                        : Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> DeleteCollection(const Invocation& invocation,
+                                         const std::string& name) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  CollectionsService::Stub stub(channel);
+  v1::DeleteCollectionRequest request;
+  request.set_name(name);
+  const auto response = Call<v1::DeleteCollectionResponse>(
+      stub, &CollectionsService::Stub::DeleteCollection, request);
+  if (!response.ok()) {
+    return OfCollection(response.status(), name);
+  }
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(*response));
+  } else {
+    std::cout << "collection " << name << " deleted\n";
+  }
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> ListModels(const Invocation& invocation) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  AdminService::Stub stub(channel);
+  PITH_ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::ListModelsResponse>(stub, &AdminService::Stub::ListModels,
+                                   v1::ListModelsRequest()));
+  if (invocation.json) {
+    std::cout << JsonText(ToJson(response));
+  } else if (!response.models().empty()) {
+    std::vector<std::vector<std::string>> rows = {
+        {"model", "dimension", "tokens", "pooling", "default"}};
+    std::string errors;
+    for (const v1::ModelInfo& model : response.models()) {
+      rows.push_back({PrintableLine(model.name()),
+                      absl::StrCat(model.dimension()),
+                      absl::StrCat(model.max_tokens()), model.pooling(),
+                      model.is_default() ? "yes" : ""});
+      if (model.has_error()) {
+        absl::StrAppend(&errors, PrintableLine(model.name()),
+                        " cannot be used: ", ReasonText(model.error()), "\n");
+      }
+    }
+    std::cout << Table(rows) << errors;
+  }
+  return response.models().empty() ? Outcome::kNothingFound : Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> ModelInfo(const Invocation& invocation,
+                                  const std::string& model) {
+  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
+  AdminService::Stub stub(channel);
+  v1::GetModelInfoRequest request;
+  request.set_model(ModelArgument(model, invocation.working_directory));
+  PITH_ASSIGN_OR_RETURN(const auto response,
+                        Call<v1::GetModelInfoResponse>(
+                            stub, &AdminService::Stub::GetModelInfo, request));
+  std::cout << (invocation.json ? JsonText(ToJson(response))
+                                : ModelText(response.model()));
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> DaemonStart(const Invocation& invocation) {
+  DaemonOptions options = invocation.daemon;
+  options.may_start = false;
+  absl::StatusOr<std::shared_ptr<grpc::Channel>> channel = Connect(options);
+  const bool runs = channel.ok();
+  if (!runs) {
+    PITH_ASSIGN_OR_RETURN(channel, Connect(invocation.daemon));
+  }
+  PITH_ASSIGN_OR_RETURN(const auto status, GetStatus(*channel));
+  if (invocation.json) {
+    std::cout << JsonText({{"started", !runs}, {"pid", status.pid()}});
+  } else {
+    std::cout << (runs ? "daemon already runs" : "daemon started") << ", pid "
+              << status.pid() << "\n";
+  }
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> DaemonStop(const Invocation& invocation) {
+  PITH_ASSIGN_OR_RETURN(const bool stopped,
+                        StopDaemon(invocation.daemon.paths));
+  if (invocation.json) {
+    std::cout << JsonText({{"stopped", stopped}});
+  } else {
+    std::cout << (stopped ? "daemon stopped\n" : "no daemon runs\n");
+  }
+  return Outcome::kDone;
+}
+
+absl::StatusOr<Outcome> DaemonStatus(const Invocation& invocation) {
+  PITH_ASSIGN_OR_RETURN(const std::optional<pid_t> pid,
+                        DaemonPid(invocation.daemon.paths));
+  DaemonOptions options = invocation.daemon;
+  options.may_start = false;
+  const auto channel = Connect(options);
+  if (!channel.ok() && !pid.has_value() &&
+      absl::IsUnavailable(channel.status())) {
+    if (invocation.json) {
+      std::cout << JsonText({{"running", false}});
+    } else {
+      std::cout << "no daemon runs for "
+                << options.paths.data_directory.string() << "\n";
+    }
+    return Outcome::kNothingFound;
+  }
+  if (!channel.ok()) {
+    return pid.has_value()
+               ? Annotate(channel.status(),
+                          absl::StrCat("daemon process ", *pid, " runs"))
+               : channel.status();
+  }
+  PITH_ASSIGN_OR_RETURN(const auto status, GetStatus(*channel));
+  if (invocation.json) {
+    std::cout << JsonText({{"running", true},
+                           {"pid", status.pid()},
+                           {"version", status.version()},
+                           {"uptime", absl::ToInt64Seconds(Uptime(status))},
+                           {"data_directory", status.data_directory()},
+                           {"socket", status.socket()},
+                           {"resident_bytes", status.resident_bytes()}});
+  } else {
+    std::cout << DaemonText(status);
+  }
+  return Outcome::kDone;
+}
+
+}  // namespace pith::cli

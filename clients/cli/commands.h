@@ -1,0 +1,98 @@
+#ifndef PITH_CLIENTS_CLI_COMMANDS_H_
+#define PITH_CLIENTS_CLI_COMMANDS_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "clients/cli/daemon.h"
+#include "clients/cli/text.h"
+
+// The commands. Each prints its result to standard output, as text or as one
+// JSON object, and returns what the process's exit code says; what fails is
+// returned as a status.
+namespace pith::cli {
+
+enum class Outcome {
+  kDone = 0,
+  kNothingFound = 1,
+};
+
+// The collection that `pith add` creates by itself.
+inline constexpr char kDefaultCollection[] = "default";
+
+// What all commands share.
+struct Invocation {
+  DaemonOptions daemon;
+  std::string collection = kDefaultCollection;
+  bool json = false;
+  Terminal terminal;
+  std::filesystem::path working_directory;
+};
+
+struct AddOptions {
+  std::vector<std::string> paths;
+  // For the default collection, if it has to be created.
+  std::string model;
+  // Names all files that were skipped.
+  bool verbose = false;
+};
+absl::StatusOr<Outcome> Add(const Invocation& invocation,
+                            const AddOptions& options);
+
+struct SearchOptions {
+  std::string query;
+  std::optional<int32_t> count;
+  std::optional<int32_t> rerank;
+};
+absl::StatusOr<Outcome> Search(const Invocation& invocation,
+                               const SearchOptions& options);
+
+absl::StatusOr<Outcome> Get(const Invocation& invocation,
+                            const std::string& id);
+absl::StatusOr<Outcome> Remove(const Invocation& invocation,
+                               const std::vector<std::string>& ids);
+absl::StatusOr<Outcome> List(const Invocation& invocation,
+                             const std::string& prefix);
+
+absl::StatusOr<Outcome> Status(const Invocation& invocation);
+
+struct CreateCollectionOptions {
+  std::string name;
+  std::string model;
+  // "structure" or "none"; empty: the daemon's default.
+  std::string chunking;
+  std::optional<int32_t> target_tokens;
+  // Embeds passages without their heading path or title.
+  bool no_context = false;
+};
+absl::StatusOr<Outcome> CreateCollection(
+    const Invocation& invocation, const CreateCollectionOptions& options);
+absl::StatusOr<Outcome> ListCollections(const Invocation& invocation);
+absl::StatusOr<Outcome> DeleteCollection(const Invocation& invocation,
+                                         const std::string& name);
+
+absl::StatusOr<Outcome> ListModels(const Invocation& invocation);
+absl::StatusOr<Outcome> ModelInfo(const Invocation& invocation,
+                                  const std::string& model);
+
+absl::StatusOr<Outcome> DaemonStart(const Invocation& invocation);
+absl::StatusOr<Outcome> DaemonStop(const Invocation& invocation);
+absl::StatusOr<Outcome> DaemonStatus(const Invocation& invocation);
+
+// A model as the daemon is to find it: a name as it is, a path of an existing
+// folder made absolute.
+std::string ModelArgument(const std::string& model,
+                          const std::filesystem::path& working_directory);
+
+// `status` of a call on `collection`, with what to do about a collection that
+// does not exist.
+absl::Status OfCollection(absl::Status status, const std::string& collection);
+
+}  // namespace pith::cli
+
+#endif  // PITH_CLIENTS_CLI_COMMANDS_H_
