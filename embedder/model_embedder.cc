@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "glog/logging.h"
 
+#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 
 namespace pith {
@@ -119,23 +120,32 @@ absl::StatusOr<std::shared_ptr<ModelEmbedder::Request>> ModelEmbedder::Tokenize(
   const bool is_query = role == TextRole::kQuery;
   const std::string& prompt =
       is_query ? spec_.query_prompt : spec_.passage_prompt;
+  // What a text without a token of its own has.
+  const size_t empty_size = static_cast<size_t>(tokenizer_->special_tokens() +
+                                                tokenizer_->Count(prompt));
   auto request = std::make_shared<Request>();
   int64_t tokens = 0;
   for (size_t i = 0; i < texts.size(); ++i) {
     PITH_RETURN_IF_ERROR(CheckAlive(context));
-    if (texts[i].empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(is_query ? "query " : "text ", i, " is empty"));
-    }
     Encoding encoding = prompt.empty()
                             ? tokenizer_->Encode(texts[i], spec_.max_tokens)
                             : tokenizer_->Encode(prompt + std::string(texts[i]),
                                                  spec_.max_tokens);
+    if (encoding.ids.size() <= empty_size) {
+      return WithReason(
+          absl::InvalidArgumentError(
+              absl::StrCat(is_query ? "query " : "text ", i,
+                           " is empty: it has no token of model ", spec_.name)),
+          "EMPTY_TEXT");
+    }
     if (is_query && encoding.truncated_tokens > 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "query has ",
-          encoding.ids.size() + static_cast<size_t>(encoding.truncated_tokens),
-          " tokens, model ", spec_.name, " takes ", spec_.max_tokens));
+      return WithReason(
+          absl::InvalidArgumentError(absl::StrCat(
+              "query has ",
+              encoding.ids.size() +
+                  static_cast<size_t>(encoding.truncated_tokens),
+              " tokens, model ", spec_.name, " takes ", spec_.max_tokens)),
+          "QUERY_TOO_LONG");
     }
     tokens += static_cast<int64_t>(encoding.ids.size());
     if (tokens > options_.max_queue_tokens) {
@@ -165,9 +175,11 @@ absl::StatusOr<Matrix> ModelEmbedder::Embed(
     MutexLock lock(mutex_);
     Queue& queue = queues_[static_cast<size_t>(context.priority)];
     if (queue.tokens + tokens > options_.max_queue_tokens) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "embed ", tokens, " tokens: ", queue.tokens, " of at most ",
-          options_.max_queue_tokens, " already wait"));
+      return WithReason(
+          absl::ResourceExhaustedError(absl::StrCat(
+              "embed ", tokens, " tokens: ", queue.tokens, " of at most ",
+              options_.max_queue_tokens, " already wait")),
+          "EMBED_QUEUE_FULL");
     }
     queue.requests.push_back(request);
     queue.tokens += tokens;

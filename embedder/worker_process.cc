@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "grpcpp/support/channel_arguments.h"
 
 #include "core/base/file.h"
+#include "core/base/vector_math.h"
 #include "embedder/embedder_service.h"
 
 namespace pith {
@@ -28,6 +30,9 @@ namespace {
 // Where the worker finds its socket: the first descriptor after the standard
 // ones.
 constexpr int kWorkerFd = 3;
+
+// How far from 1 the norm of a worker's vector may be: bf16 rounds.
+constexpr float kNormTolerance = 0.01F;
 
 // The codes of absl::Status and grpc::Status are the same numbers. A connection
 // that breaks is UNAVAILABLE; a worker that does not answer in time is as good
@@ -172,6 +177,15 @@ absl::StatusOr<Matrix> WorkerProcess::Embed(const PackedTokens& tokens,
         " bytes for ", tokens.size(), " vectors of ", dimension));
   }
   std::memcpy(bytes.data(), response.vectors().data(), bytes.size());
+  for (size_t i = 0; i < vectors.rows(); ++i) {
+    const float norm = Norm(vectors.row(i));
+    // Written so that a NaN is caught, too.
+    if (!(std::abs(norm - 1) <= kNormTolerance)) {
+      return absl::InternalError(absl::StrCat(
+          "model worker ", pid_, " answered with a vector of norm ", norm,
+          ", not 1, for text ", i, " of ", tokens.size()));
+    }
+  }
   return vectors;
 }
 

@@ -296,22 +296,11 @@ absl::Status DeleteDocuments(CollectionRegistry& collections,
         request.ids_size(), " ids are not between 1 and ", kMaxDeleteIds));
   }
   // The executor's thread waits: a commit takes milliseconds.
-  Mutex mutex;
-  CondVar answered;
-  std::optional<absl::StatusOr<DeleteResult>> result;
-  handle->collection().Delete({request.ids().begin(), request.ids().end()},
-                              [&](absl::StatusOr<DeleteResult> deleted) {
-                                MutexLock lock(mutex);
-                                result = std::move(deleted);
-                                answered.Signal();
-                              });
-  MutexLock lock(mutex);
-  while (!result) {
-    answered.Wait(mutex);
-  }
-  PITH_RETURN_IF_ERROR(result->status());
-  response.set_deleted(static_cast<int64_t>((*result)->deleted));
-  response.set_not_found(static_cast<int64_t>((*result)->not_found));
+  PITH_ASSIGN_OR_RETURN(const DeleteResult result,
+                        handle->collection().DeleteAndWait(
+                            {request.ids().begin(), request.ids().end()}));
+  response.set_deleted(static_cast<int64_t>(result.deleted));
+  response.set_not_found(static_cast<int64_t>(result.not_found));
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 #include "core/base/file.h"
 #include "core/base/mutex.h"
@@ -30,6 +31,9 @@ constexpr int kMaxSkippedByName = 1000;
 constexpr size_t kListPage = 1000;
 constexpr size_t kDeletePage = 500;
 constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
+
+// Longer than it takes to start a worker again after a crash.
+constexpr absl::Duration kMaxStandstill = absl::Seconds(10);
 
 // Reasons that are normal and many: counted, not listed.
 bool IsListed(SkipReason reason) {
@@ -251,32 +255,24 @@ absl::Status RemoveGone(Collection& collection, const fs::path& path,
       return absl::CancelledError("cancelled");
     }
     const size_t last = std::min(gone.size(), first + kDeletePage);
-    Mutex mutex;
-    CondVar answered;
-    std::optional<absl::StatusOr<DeleteResult>> result;
-    collection.Delete({gone.begin() + static_cast<std::ptrdiff_t>(first),
-                       gone.begin() + static_cast<std::ptrdiff_t>(last)},
-                      [&](absl::StatusOr<DeleteResult> deleted) {
-                        MutexLock lock(mutex);
-                        result = std::move(deleted);
-                        answered.Signal();
-                      });
-    MutexLock lock(mutex);
-    while (!result) {
-      answered.Wait(mutex);
-    }
-    PITH_RETURN_IF_ERROR(result->status());
+    PITH_ASSIGN_OR_RETURN(
+        const DeleteResult result,
+        collection.DeleteAndWait(
+            {gone.begin() + static_cast<std::ptrdiff_t>(first),
+             gone.begin() + static_cast<std::ptrdiff_t>(last)}));
     operation.Update([&](v1::AddSourceProgress& progress) {
       progress.set_removed(progress.removed() +
-                           static_cast<int64_t>((*result)->deleted));
+                           static_cast<int64_t>(result.deleted));
     });
   }
   return absl::OkStatus();
 }
 
-// Waits until nothing is pending, and keeps passages_embedded up to date.
+// Waits until nothing is pending, and keeps passages_embedded up to date. The
+// embedder's error if it goes on failing, since that wait might have no end.
 absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
-  absl::Status last_error;
+  uint64_t embedded = 0;
+  absl::Time last_progress = absl::Now();
   while (true) {
     const CollectionStatus status = collection.GetStatus();
     const uint64_t waiting = status.counts.pending - status.failed_passages;
@@ -289,13 +285,15 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
     if (waiting == 0) {
       return absl::OkStatus();
     }
-    // Waiting for a model that cannot start would have no end.
-    if (absl::IsFailedPrecondition(status.embedding_error) ||
-        absl::IsDataLoss(status.embedding_error) ||
-        absl::IsNotFound(status.embedding_error)) {
-      return Annotate(status.embedding_error,
-                      absl::StrCat("documents are stored, but ", waiting,
-                                   " passages cannot be embedded"));
+    if (status.embedding_error.ok() || status.embedded_passages != embedded) {
+      embedded = status.embedded_passages;
+      last_progress = absl::Now();
+    } else if (absl::Now() - last_progress > kMaxStandstill) {
+      return Annotate(
+          status.embedding_error,
+          absl::StrCat("documents are stored, but ", waiting,
+                       " passages wait for their embedding, which is tried "
+                       "again in the background"));
     }
     if (operation.WaitForCancel(kPollInterval)) {
       return absl::CancelledError("cancelled");

@@ -24,16 +24,6 @@ inline absl::StatusOr<PutResult> PutAndWait(Collection& collection,
   return future.get();
 }
 
-inline absl::StatusOr<DeleteResult> DeleteAndWait(
-    Collection& collection, std::vector<std::string> ids) {
-  std::promise<absl::StatusOr<DeleteResult>> promise;
-  auto future = promise.get_future();
-  collection.Delete(std::move(ids), [&](absl::StatusOr<DeleteResult> result) {
-    promise.set_value(std::move(result));
-  });
-  return future.get();
-}
-
 inline absl::StatusOr<uint64_t> WaitSearchable(Collection& collection) {
   std::promise<absl::StatusOr<uint64_t>> promise;
   auto future = promise.get_future();

@@ -1,6 +1,7 @@
 #include "core/index/collection.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -196,6 +197,16 @@ void Collection::Delete(
   if (!status.ok()) {
     refused(std::move(status));
   }
+}
+
+absl::StatusOr<DeleteResult> Collection::DeleteAndWait(
+    std::vector<std::string> ids) {
+  std::promise<absl::StatusOr<DeleteResult>> promise;
+  std::future<absl::StatusOr<DeleteResult>> future = promise.get_future();
+  Delete(std::move(ids), [&promise](absl::StatusOr<DeleteResult> result) {
+    promise.set_value(std::move(result));
+  });
+  return future.get();
 }
 
 void Collection::WhenSearchable(
@@ -402,6 +413,19 @@ absl::StatusOr<DeleteResult> Collection::AddDelete(
   batch.erase_passages.insert(batch.erase_passages.end(), passages.begin(),
                               passages.end());
   return result;
+}
+
+absl::StatusOr<std::vector<Passage>> Collection::ReadExisting(
+    std::span<const PassageId> ids) const {
+  PITH_ASSIGN_OR_RETURN(std::vector<std::optional<Passage>> found,
+                        store_->GetPassages(ids));
+  std::vector<Passage> passages;
+  for (std::optional<Passage>& passage : found) {
+    if (passage) {
+      passages.push_back(*std::move(passage));
+    }
+  }
+  return passages;
 }
 
 absl::StatusOr<std::vector<Passage>> Collection::ReadPassages(
@@ -635,14 +659,8 @@ absl::Status Collection::EmbedPending() {
         return failed_.contains(id);
       });
     }
-    PITH_ASSIGN_OR_RETURN(std::vector<std::optional<Passage>> found,
-                          store_->GetPassages(ids));
-    std::vector<Passage> passages;
-    for (std::optional<Passage>& passage : found) {
-      if (passage) {
-        passages.push_back(*std::move(passage));
-      }
-    }
+    PITH_ASSIGN_OR_RETURN(const std::vector<Passage> passages,
+                          ReadExisting(ids));
     if (passages.empty()) {
       continue;
     }

@@ -157,6 +157,10 @@ class Collection {
   void Delete(std::vector<std::string> ids,
               std::function<void(absl::StatusOr<DeleteResult>)> done);
 
+  // As Delete, and waits for the answer. Not for callbacks: they run on the
+  // thread that would answer.
+  absl::StatusOr<DeleteResult> DeleteAndWait(std::vector<std::string> ids);
+
   // Calls `done` once no passage waits for its embedding, apart from those that
   // cannot be embedded, whose number it gets.
   void WhenSearchable(std::function<void(absl::StatusOr<uint64_t>)> done);
@@ -241,6 +245,10 @@ class Collection {
   // settles the store when there is time. False if the indexer is to stop.
   bool WaitForWork(absl::Duration retry_delay) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The passages among `ids` that exist, in order.
+  absl::StatusOr<std::vector<Passage>> ReadExisting(
+      std::span<const PassageId> ids) const;
+  // All passages of a document; kDataLoss if one is missing.
   absl::StatusOr<std::vector<Passage>> ReadPassages(
       DocumentNumber number, const DocumentRecord& record) const;
   absl::StatusOr<Matrix> EmbedPassages(std::span<const Passage> passages,

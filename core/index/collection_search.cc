@@ -21,6 +21,8 @@ namespace {
 // How far from 1 the norm of a query vector may be.
 constexpr float kUnitNormTolerance = 1e-3F;
 
+constexpr size_t kPassagesPerCall = 256;
+
 }  // namespace
 
 absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
@@ -66,15 +68,8 @@ absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
   for (const Candidate& candidate : candidates) {
     ids.push_back(candidate.passage);
   }
-  PITH_ASSIGN_OR_RETURN(std::vector<std::optional<Passage>> found,
-                        store_->GetPassages(ids));
   // A candidate deleted since the generation was published has no text.
-  std::vector<Passage> passages;
-  for (std::optional<Passage>& passage : found) {
-    if (passage) {
-      passages.push_back(*std::move(passage));
-    }
-  }
+  PITH_ASSIGN_OR_RETURN(std::vector<Passage> passages, ReadExisting(ids));
   PITH_ASSIGN_OR_RETURN(const Matrix exact,
                         ExactVectors(passages, context, result));
 
@@ -201,14 +196,17 @@ absl::StatusOr<Matrix> Collection::ExactVectors(
     }
   }
   result.passages_recomputed = missing.size();
-  if (missing.empty()) {
-    return exact;
-  }
-  PITH_ASSIGN_OR_RETURN(const Matrix vectors, EmbedPassages(missing, context));
-  for (size_t i = 0; i < missing.size(); ++i) {
-    std::copy(vectors.row(i).begin(), vectors.row(i).end(),
-              exact.row(rows[i]).begin());
-    cache_.Insert(missing[i].id, vectors.row(i));
+  // A call to the embedder has a bounded number of tokens; all but unusually
+  // large reranks fit one.
+  for (size_t first = 0; first < missing.size(); first += kPassagesPerCall) {
+    const std::span<const Passage> part = std::span(missing).subspan(
+        first, std::min(kPassagesPerCall, missing.size() - first));
+    PITH_ASSIGN_OR_RETURN(const Matrix vectors, EmbedPassages(part, context));
+    for (size_t i = 0; i < part.size(); ++i) {
+      std::copy(vectors.row(i).begin(), vectors.row(i).end(),
+                exact.row(rows[first + i]).begin());
+      cache_.Insert(part[i].id, vectors.row(i));
+    }
   }
   return exact;
 }

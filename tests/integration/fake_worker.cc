@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,7 +26,9 @@
 //
 // PITH_FAKE_LOAD_ERROR   loading fails with this message (kDataLoss)
 // PITH_FAKE_CRASH_TOKEN  a batch with this token id kills the process
-// PITH_FAKE_GATE         prefix of FIFOs; batch N of the process, from 0, first
+// PITH_FAKE_NAN_TOKEN    the vector of a text with this token id is not a
+// number PITH_FAKE_GATE         prefix of FIFOs; batch N of the process, from
+// 0, first
 //                        opens PREFIX.N, if there is one, for reading and waits
 //                        until whoever opened it for writing closes it
 
@@ -78,6 +81,12 @@ class FakeEngine : public Engine {
                                      static_cast<int>(column));
         }
         squares += row[column] * row[column];
+      }
+      if (const char* nan = std::getenv("PITH_FAKE_NAN_TOKEN");
+          nan != nullptr &&
+          std::find(tokens.ids.begin() + begin, tokens.ids.begin() + end,
+                    std::atoi(nan)) != tokens.ids.begin() + end) {
+        squares = std::numeric_limits<float>::quiet_NaN();
       }
       for (float& value : row) {
         value /= std::sqrt(squares);

@@ -3,9 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,7 +18,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,7 +29,7 @@
 
 #include "core/base/file.h"
 #include "tests/status_matchers.h"
-#include "tests/temp_directory.h"
+#include "tests/worker_gates.h"
 
 namespace pith {
 namespace {
@@ -46,66 +43,6 @@ const std::filesystem::path kModel =
 RequestContext IngestContext() {
   return {.priority = EmbedPriority::kIngest};
 }
-
-// Sets an environment variable, which workers started meanwhile inherit.
-class ScopedVariable {
- public:
-  ScopedVariable(std::string name, const std::string& value)
-      : name_(std::move(name)) {
-    setenv(name_.c_str(), value.c_str(), 1);
-  }
-  ~ScopedVariable() { unsetenv(name_.c_str()); }
-  ScopedVariable(const ScopedVariable&) = delete;
-  ScopedVariable& operator=(const ScopedVariable&) = delete;
-
- private:
-  const std::string name_;
-};
-
-// Polls until `condition` holds. False if it does not within a minute.
-template <typename Condition>
-bool Eventually(const Condition& condition) {
-  const absl::Time deadline = absl::Now() + absl::Minutes(1);
-  while (!condition()) {
-    if (absl::Now() > deadline) {
-      return false;
-    }
-    std::this_thread::yield();
-  }
-  return true;
-}
-
-// Holds back the first `count` batches of every fake worker started while it
-// lives.
-class Gates {
- public:
-  explicit Gates(int count)
-      : variable_("PITH_FAKE_GATE", (directory_.path() / "gate").string()) {
-    for (int batch = 0; batch < count; ++batch) {
-      PCHECK(mkfifo(Path(batch).c_str(), 0600) == 0);
-    }
-  }
-
-  // Waits until a worker has batch number `batch` before it. The batch runs
-  // when the result is destroyed.
-  UniqueFd Await(int batch) const {
-    UniqueFd fd;
-    EXPECT_TRUE(Eventually([&] {
-      fd = UniqueFd(open(Path(batch).c_str(), O_WRONLY | O_NONBLOCK));
-      return fd.valid();
-    })) << "batch "
-        << batch;
-    return fd;
-  }
-
- private:
-  std::string Path(int batch) const {
-    return absl::StrCat((directory_.path() / "gate").string(), ".", batch);
-  }
-
-  const TempDirectory directory_;
-  const ScopedVariable variable_;
-};
 
 class ModelEmbedderTest : public ::testing::Test {
  protected:
@@ -398,6 +335,18 @@ TEST_F(ModelEmbedderTest, ABatchThatKillsTwoWorkersFailsAndTheNextWorks) {
   EXPECT_THAT(Embed(*embedder, {"the fox"}),
               StatusIs(absl::StatusCode::kUnavailable, "is lost"));
   EXPECT_EQ(embedder->worker_status().lost_workers, 2);
+  EXPECT_OK(Embed(*embedder, {"dog"}));
+}
+
+TEST_F(ModelEmbedderTest, AVectorThatIsNotANumberIsTheModelsError) {
+  const absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Load(kModel);
+  ASSERT_OK(tokenizer);
+  const int32_t fox = (*tokenizer)->Encode("fox", 8).ids[1];
+  const ScopedVariable nan("PITH_FAKE_NAN_TOKEN", absl::StrCat(fox));
+  const std::unique_ptr<ModelEmbedder> embedder = Create();
+  EXPECT_THAT(Embed(*embedder, {"dog", "the fox"}),
+              StatusIs(absl::StatusCode::kInternal, "of norm nan, not 1"));
   EXPECT_OK(Embed(*embedder, {"dog"}));
 }
 

@@ -645,6 +645,23 @@ TEST_F(ServerTest, AnOperationCanBeCancelledAndKeepsWhatItStored) {
               ::testing::Contains((folder / "7.txt").string()));
 }
 
+TEST_F(ServerTest, AFolderIsStoredEvenIfTheModelCannotRunAndSaysSo) {
+  ASSERT_TRUE(Create("c").ok());
+  WriteFile(temp_.path() / "folder" / "a.txt", "alpha");
+  models_.embedder().set_failure([](std::span<const std::string_view>) {
+    return absl::FailedPreconditionError("no such worker");
+  });
+  const v1::Operation operation = AddSource("c", temp_.path() / "folder");
+  EXPECT_EQ(operation.state(), v1::Operation::STATE_FAILED);
+  EXPECT_THAT(operation.error().message(),
+              HasSubstr("1 passages wait for their embedding"));
+  EXPECT_THAT(operation.error().message(), HasSubstr("no such worker"));
+  EXPECT_EQ(operation.add_source().added(), 1);
+  models_.embedder().set_failure(nullptr);
+  Wait("c");
+  EXPECT_THAT(Find("c", "alpha"), SizeIs(1));
+}
+
 TEST_F(ServerTest, AnUnknownOperationIsNotFound) {
   grpc::ClientContext context;
   SetDeadline(context);

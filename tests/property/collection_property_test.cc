@@ -78,7 +78,7 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
     const std::string id = absl::StrCat("doc", pick(40));
     switch (pick(10)) {
       case 0:
-        ASSERT_OK(DeleteAndWait(*collection, {id}));
+        ASSERT_OK(collection->DeleteAndWait({id}));
         model.erase(id);
         break;
       case 1:

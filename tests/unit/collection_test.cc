@@ -235,7 +235,7 @@ TEST_F(CollectionTest, DeletedDocumentsAreGoneAtOnce) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "red blue"}));
   ASSERT_OK(WaitSearchable(*collection_));
   const absl::StatusOr<DeleteResult> result =
-      DeleteAndWait(*collection_, {"a", "a", "none"});
+      collection_->DeleteAndWait({"a", "a", "none"});
   ASSERT_OK(result);
   EXPECT_EQ(result->deleted, 1u);
   EXPECT_EQ(result->not_found, 1u);
@@ -248,7 +248,7 @@ TEST_F(CollectionTest, WhatIsDeletedBeforeItIsEmbeddedStaysGone) {
   embedder_.Hold();
   ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
   ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue"}));
-  ASSERT_OK(DeleteAndWait(*collection_, {"a"}));
+  ASSERT_OK(collection_->DeleteAndWait({"a"}));
   embedder_.Release();
   ASSERT_OK(WaitSearchable(*collection_));
   EXPECT_THAT(Find("red"), ElementsAre("b"));
@@ -331,7 +331,7 @@ TEST_F(CollectionTest, AFailedCommitIsTheCallersErrorAndChangesNothing) {
   store_->set_commit_status(absl::ResourceExhaustedError("disk full"));
   EXPECT_THAT(PutAndWait(*collection_, {.id = "a", .text = "blue"}),
               StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
-  EXPECT_THAT(DeleteAndWait(*collection_, {"a"}),
+  EXPECT_THAT(collection_->DeleteAndWait({"a"}),
               StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
   EXPECT_THAT(Find("red"), ElementsAre("a"));
   EXPECT_EQ(collection_->GetStatus().counts.documents, 1u);
