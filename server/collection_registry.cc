@@ -24,6 +24,9 @@ constexpr char kDeletedMarker[] = "DELETED";
 // ends in a hexadecimal number.
 constexpr char kUnfinishedExtension[] = ".new";
 
+// Each try reads the store, and leaves a log file of RocksDB's behind.
+constexpr absl::Duration kReopenInterval = absl::Seconds(1);
+
 absl::Status NoSuchCollection(std::string_view name) {
   return WithReason(absl::NotFoundError(absl::StrCat(
                         "collection \"", AbslView(name), "\" does not exist")),
@@ -150,7 +153,7 @@ CollectionRegistry::FindOrReopen(std::string_view name) {
     if (entry.handle != nullptr) {
       return entry.handle;
     }
-    if (entry.opening) {
+    if (entry.opening || absl::Now() < entry.failure_time + kReopenInterval) {
       return entry.error;
     }
     entry.opening = true;
@@ -164,6 +167,8 @@ CollectionRegistry::FindOrReopen(std::string_view name) {
   found->second.error = handle.status();
   if (handle.ok()) {
     found->second.handle = *handle;
+  } else {
+    found->second.failure_time = absl::Now();
   }
   return handle;
 }

@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 #include "core/base/mutex.h"
 #include "core/index/collection.h"
@@ -77,7 +78,8 @@ class CollectionRegistry {
   absl::StatusOr<std::shared_ptr<Handle>> Find(std::string_view name)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // As Find, but tries once more to open a collection that could not be opened.
+  // As Find, but tries again to open a collection that could not be opened, at
+  // most once a second.
   absl::StatusOr<std::shared_ptr<Handle>> FindOrReopen(std::string_view name)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -95,6 +97,8 @@ class CollectionRegistry {
     std::filesystem::path directory;
     std::shared_ptr<Handle> handle;
     absl::Status error;
+    // When the last try to open it failed.
+    absl::Time failure_time = absl::InfinitePast();
     // A thread creates or reopens it; others get `error`.
     bool opening = false;
   };

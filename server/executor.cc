@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 
 #include "core/base/reason.h"
 #include "core/base/thread_name.h"
@@ -29,6 +30,9 @@ Executor::~Executor() {
 
 absl::Status Executor::Submit(std::function<void()> task) {
   MutexLock lock(mutex_);
+  if (closed_) {
+    return absl::UnavailableError("the daemon is shutting down");
+  }
   if (queue_.size() >= max_queued_) {
     return WithReason(absl::ResourceExhaustedError(absl::StrCat(
                           name_, ": ", queue_.size(),
@@ -38,6 +42,15 @@ absl::Status Executor::Submit(std::function<void()> task) {
   queue_.push_back(std::move(task));
   queued_.Signal();
   return absl::OkStatus();
+}
+
+void Executor::CloseAndDrain(absl::Duration timeout) {
+  const absl::Time end = absl::Now() + timeout;
+  MutexLock lock(mutex_);
+  closed_ = true;
+  while ((!queue_.empty() || running_ > 0) && absl::Now() < end) {
+    idle_.WaitFor(mutex_, end - absl::Now());
+  }
 }
 
 void Executor::Run() {
@@ -54,8 +67,14 @@ void Executor::Run() {
       }
       task = std::move(queue_.front());
       queue_.pop_front();
+      ++running_;
     }
     task();
+    // What it holds goes before it counts as done.
+    task = nullptr;
+    MutexLock lock(mutex_);
+    --running_;
+    idle_.SignalAll();
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 
 #include "core/base/mutex.h"
 
@@ -25,8 +26,13 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // kResourceExhausted if max_queued tasks wait; `task` is then dropped.
+  // kResourceExhausted if max_queued tasks wait, kUnavailable once it is
+  // closed; `task` is then dropped.
   absl::Status Submit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Takes no more tasks, and waits until those it has are done, but not longer
+  // than `timeout`.
+  void CloseAndDrain(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Run();
@@ -36,6 +42,9 @@ class Executor {
   Mutex mutex_;
   CondVar queued_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
+  CondVar idle_;
+  size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
 };

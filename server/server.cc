@@ -22,6 +22,13 @@ namespace pith {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// For answers that are on their way.
+constexpr std::chrono::milliseconds kGoodbye(200);
+
+}  // namespace
+
 struct Server::Services {
   SearchServiceImpl search;
   DocumentsServiceImpl documents;
@@ -108,8 +115,10 @@ void Server::Shutdown() {
     for (const auto& operation : operations_->List()) {
       operation->Cancel();
     }
-    server_->Shutdown(std::chrono::system_clock::now() +
-                      absl::ToChronoNanoseconds(config_.drain_timeout));
+    executor_->CloseAndDrain(config_.drain_timeout);
+    // gRPC would wait for idle connections, too, whose clients may never answer
+    // its goodbye: what matters has ended by now.
+    server_->Shutdown(std::chrono::system_clock::now() + kGoodbye);
     server_->Wait();
   }
   server_.reset();

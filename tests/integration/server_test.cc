@@ -732,6 +732,12 @@ TEST_F(ServerTest, AnotherModelIsRefusedUntilTheOldOneIsBack) {
   v1::SearchResponse response;
   EXPECT_EQ(ReasonOf(Search(Query("c", "word"), &response)), "MODEL_MISMATCH");
   models_.Set("default", std::make_unique<HashEmbedder>());
+  // It is tried again once a second.
+  grpc::Status status;
+  do {
+    status = Search(Query("c", "word"), &response);
+  } while (ReasonOf(status) == "MODEL_MISMATCH");
+  EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_THAT(Find("c", "word"), ElementsAre("0"));
 }
 
@@ -837,6 +843,33 @@ TEST_F(ServerTest, ModelsAreListedAndDescribed) {
   v1::GetModelInfoResponse response;
   EXPECT_EQ(admin_->GetModelInfo(&other, request, &response).error_code(),
             grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, ShutdownLetsASearchEndAndWaitsForNoIdleClient) {
+  ASSERT_TRUE(Create("c").ok());
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  std::promise<void> inside;
+  std::once_flag once;
+  models_.embedder().set_failure([&](std::span<const std::string_view>) {
+    std::call_once(once, [&] { inside.set_value(); });
+    released.wait();
+    return absl::OkStatus();
+  });
+  grpc::Status status;
+  std::thread client([&] {
+    v1::SearchResponse response;
+    status = Search(Query("c", "x"), &response);
+  });
+  inside.get_future().wait();
+  const absl::Time start = absl::Now();
+  std::thread shutdown([&] { server_->Shutdown(); });
+  release.set_value();
+  client.join();
+  shutdown.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  // The channel is still open; the time-out for draining is five seconds.
+  EXPECT_LT(absl::Now() - start, absl::Seconds(4));
 }
 
 TEST_F(ServerTest, ShutdownEndsWhatRunsAndKeepsWhatWasAcknowledged) {
