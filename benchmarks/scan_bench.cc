@@ -2,17 +2,19 @@
 // kernel beside a scalar loop. --json prints one object, else a table.
 
 #include <cstdint>
+#include <cstdlib>
 #include <iostream>
 #include <random>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
 #include "benchmark/benchmark.h"
 #include "nlohmann/json.hpp"
 
 #include "benchmarks/report.h"
+#include "benchmarks/run_benchmarks.h"
 #include "core/codes/rotated_code.h"
 
 namespace pith {
@@ -91,40 +93,11 @@ void BM_ScanScalar(benchmark::State& state) {
 }
 BENCHMARK(BM_ScanScalar)->Unit(benchmark::kMillisecond);
 
-// Keeps the median, or without repetitions the only, time of each benchmark.
-class TimeReporter : public benchmark::ConsoleReporter {
- public:
-  explicit TimeReporter(bool quiet) : quiet_(quiet) {}
-
-  bool ReportContext(const Context& context) override {
-    return quiet_ || ConsoleReporter::ReportContext(context);
-  }
-
-  void ReportRuns(const std::vector<Run>& runs) override {
-    if (!quiet_) {
-      ConsoleReporter::ReportRuns(runs);
-    }
-    for (const Run& run : runs) {
-      if (run.run_type == Run::RT_Iteration || run.aggregate_name == "median") {
-        (run.run_name.function_name == "BM_ScanScalar" ? scalar_
-                                                       : vectorised_) =
-            run.GetAdjustedCPUTime();
-      }
-    }
-  }
-
-  double vectorised() const { return vectorised_; }
-  double scalar() const { return scalar_; }
-
- private:
-  bool quiet_;
-  double vectorised_ = 0;
-  double scalar_ = 0;
-};
-
-nlohmann::ordered_json Row(std::string_view method, double milliseconds) {
+nlohmann::ordered_json Row(const benchmark::BenchmarkReporter::Run& run) {
+  const double milliseconds = run.GetAdjustedCPUTime();
   return {
-      {"method", method},
+      {"method",
+       run.run_name.function_name == "BM_ScanScalar" ? "scalar" : "vectorised"},
       {"codes", kCodes},
       {"dimension", kDimension},
       {"milliseconds", milliseconds},
@@ -132,35 +105,34 @@ nlohmann::ordered_json Row(std::string_view method, double milliseconds) {
        static_cast<double>(SharedInput().codes.size()) / milliseconds / 1e6}};
 }
 
+int Main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  bool json = false;
+  CLI::App app("Measures how fast codes are scanned.");
+  app.add_flag("--json", json, "print one JSON object");
+  CLI11_PARSE(app, argc, argv);
+
+  const auto runs = RunBenchmarks(json);
+  if (!runs.has_value()) {
+    return EXIT_FAILURE;
+  }
+  if (json) {
+    std::vector<nlohmann::ordered_json> rows;
+    for (const auto& run : *runs) {
+      rows.push_back(Row(run));
+    }
+    std::cout << Report("scan_bench", rows).dump() << "\n";
+  } else if (runs->size() == 2) {
+    std::cout << absl::StrFormat(
+        "scalar / vectorised: %.1f\n",
+        (*runs)[1].GetAdjustedCPUTime() / (*runs)[0].GetAdjustedCPUTime());
+  }
+  return EXIT_SUCCESS;
+}
+
 }  // namespace
 }  // namespace pith
 
 int main(int argc, char** argv) {
-  bool json = false;
-  std::vector<char*> arguments;
-  for (int i = 0; i < argc; ++i) {
-    if (std::string_view(argv[i]) == "--json") {
-      json = true;
-    } else {
-      arguments.push_back(argv[i]);
-    }
-  }
-  int count = static_cast<int>(arguments.size());
-  arguments.push_back(nullptr);
-  benchmark::Initialize(&count, arguments.data());
-  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) {
-    return 2;
-  }
-  pith::TimeReporter reporter(json);
-  benchmark::RunSpecifiedBenchmarks(&reporter);
-  if (json) {
-    std::cout << pith::Report("scan_bench",
-                              {pith::Row("vectorised", reporter.vectorised()),
-                               pith::Row("scalar", reporter.scalar())})
-              << "\n";
-  } else if (reporter.vectorised() > 0) {
-    std::cout << absl::StrFormat("scalar / vectorised: %.1f\n",
-                                 reporter.scalar() / reporter.vectorised());
-  }
-  return 0;
+  return pith::Main(argc, argv);
 }

@@ -20,7 +20,7 @@ packages=(
   # reference BLAS that it falls back to is many times slower.
   libtorch-dev libopenblas0-openmp
   # Tests and benchmarks.
-  libbenchmark-dev libgmock-dev libgtest-dev
+  libbenchmark-dev libgmock-dev libgtest-dev zstd
 )
 lint_packages=(clang-14 clang-format-14 clang-tidy-14 shellcheck)
 

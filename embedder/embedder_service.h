@@ -15,7 +15,7 @@
 namespace pith {
 
 // Limit of one message between daemon and worker. The largest is a response:
-// texts of three tokens in a batch of 8,192, 4,096 dimensions, 45 MB.
+// texts of three tokens in a search's batch of 4,096, 4,096 dimensions, 22 MB.
 inline constexpr int kMaxWorkerMessageBytes = 64 << 20;
 
 struct LoadedEngine {

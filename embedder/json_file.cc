@@ -46,6 +46,14 @@ absl::StatusOr<json> ReadJsonFile(const std::filesystem::path& path) {
   return document;
 }
 
+absl::StatusOr<json> ReadOptionalJsonFile(const std::filesystem::path& path) {
+  absl::StatusOr<json> document = ReadJsonFile(path);
+  if (absl::IsNotFound(document.status())) {
+    return json::object();
+  }
+  return document;
+}
+
 absl::StatusOr<JsonFields> JsonFields::Of(const json& object,
                                           std::string where) {
   if (!object.is_object()) {

@@ -16,6 +16,10 @@ namespace pith {
 // kInvalidArgument naming the file if it is no JSON.
 absl::StatusOr<nlohmann::json> ReadJsonFile(const std::filesystem::path& path);
 
+// The same for a file that need not be there: an empty object if it is not.
+absl::StatusOr<nlohmann::json> ReadOptionalJsonFile(
+    const std::filesystem::path& path);
+
 // The fields of one JSON object, read with their types checked. Errors are
 // kInvalidArgument and name `where`, the field, its value and what is accepted.
 // A field that is null counts as absent. The object must outlive this.

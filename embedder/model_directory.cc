@@ -40,12 +40,16 @@ bool IsDirectory(const fs::path& path) {
   return fs::is_directory(path, error);
 }
 
-// An object in a JSON file that need not be there: empty if it is not.
-absl::StatusOr<json> ReadOptionalObject(const fs::path& path) {
-  if (!Exists(path)) {
-    return json::object();
+// What stands in `directory`, as far as it can be read.
+std::vector<fs::path> EntriesOf(const fs::path& directory) {
+  std::vector<fs::path> entries;
+  std::error_code error;
+  fs::directory_iterator entry(directory, error);
+  // A range-based for would throw if reading fails on the way.
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    entries.push_back(entry->path());
   }
-  return ReadJsonFile(path);
+  return entries;
 }
 
 absl::StatusOr<EncoderConfig> ReadEncoderConfig(const fs::path& path) {
@@ -208,7 +212,7 @@ absl::Status ReadModules(const fs::path& directory, ModelSpec& spec) {
 absl::StatusOr<int> ReadMaxTokens(const fs::path& directory,
                                   int max_positions) {
   const fs::path path = directory / "sentence_bert_config.json";
-  PITH_ASSIGN_OR_RETURN(const json document, ReadOptionalObject(path));
+  PITH_ASSIGN_OR_RETURN(const json document, ReadOptionalJsonFile(path));
   PITH_ASSIGN_OR_RETURN(const JsonFields fields,
                         JsonFields::Of(document, path.string()));
   PITH_ASSIGN_OR_RETURN(const bool lower_case,
@@ -222,7 +226,7 @@ absl::StatusOr<int> ReadMaxTokens(const fs::path& directory,
   }
   const fs::path tokenizer_path = directory / "tokenizer_config.json";
   PITH_ASSIGN_OR_RETURN(const json tokenizer,
-                        ReadOptionalObject(tokenizer_path));
+                        ReadOptionalJsonFile(tokenizer_path));
   PITH_ASSIGN_OR_RETURN(const JsonFields tokenizer_fields,
                         JsonFields::Of(tokenizer, tokenizer_path.string()));
   if (tokenizer_fields.Find("model_max_length") == nullptr) {
@@ -253,7 +257,7 @@ absl::StatusOr<std::string> FindPrompt(const JsonFields& prompts,
 
 absl::Status ReadPrompts(const fs::path& directory, ModelSpec& spec) {
   const fs::path path = directory / "config_sentence_transformers.json";
-  PITH_ASSIGN_OR_RETURN(const json document, ReadOptionalObject(path));
+  PITH_ASSIGN_OR_RETURN(const json document, ReadOptionalJsonFile(path));
   PITH_ASSIGN_OR_RETURN(const JsonFields fields,
                         JsonFields::Of(document, path.string()));
   PITH_ASSIGN_OR_RETURN(const std::string default_name,
@@ -385,15 +389,12 @@ std::vector<fs::path> ListModels(const ModelSearchPaths& paths) {
       models.push_back(directory);
     }
   };
-  std::error_code error;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(paths.models, error)) {
-    add_if_model(entry.path());
+  for (const fs::path& path : EntriesOf(paths.models)) {
+    add_if_model(path);
   }
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(paths.hub_cache, error)) {
-    if (entry.path().filename().string().starts_with(kHubPrefix)) {
-      if (const std::optional<fs::path> snapshot = MainSnapshot(entry.path())) {
+  for (const fs::path& path : EntriesOf(paths.hub_cache)) {
+    if (path.filename().string().starts_with(kHubPrefix)) {
+      if (const std::optional<fs::path> snapshot = MainSnapshot(path)) {
         add_if_model(*snapshot);
       }
     }

@@ -60,6 +60,13 @@ absl::StatusOr<std::unique_ptr<ModelEmbedder>> ModelEmbedder::Create(
         "max_queue_tokens is ", options.max_queue_tokens,
         ", less than one text of ", spec.name, " with ", spec.max_tokens));
   }
+  // Else texts would fail one by one, those with a token that the model lacks.
+  if (tokenizer->vocab_size() > spec.encoder.vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model ", spec.name, ": its tokenizer has ids up to ",
+        tokenizer->vocab_size() - 1, ", vocab_size in config.json is ",
+        spec.encoder.vocab_size));
+  }
   std::unique_ptr<ModelEmbedder> embedder(new ModelEmbedder(
       spec, std::move(fingerprint), std::move(tokenizer), options));
   // The room that a prompt leaves must hold some text.

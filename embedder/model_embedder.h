@@ -71,7 +71,8 @@ class ModelEmbedder : public Embedder {
     std::string last_error;
   };
 
-  // kInvalidArgument if an option is out of range. Starts no worker.
+  // kInvalidArgument if an option is out of range or the tokenizer has ids that
+  // the model lacks. Starts no worker.
   static absl::StatusOr<std::unique_ptr<ModelEmbedder>> Create(
       const ModelSpec& spec, std::string fingerprint,
       std::unique_ptr<const Tokenizer> tokenizer, const Options& options);

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -50,7 +51,12 @@ class FileHashes {
     json entry = {{"size", status.st_size},
                   {"mtime_ns", status.st_mtim.tv_sec * int64_t{1'000'000'000} +
                                    status.st_mtim.tv_nsec}};
-    const std::string key = fs::absolute(path).lexically_normal().string();
+    std::error_code error;
+    const fs::path absolute = fs::absolute(path, error);
+    if (error) {
+      return ErrnoStatus(error.value(), "find the absolute path of", path);
+    }
+    const std::string key = absolute.lexically_normal().string();
     if (const auto known = cache_.find(key);
         known != cache_.end() && known->is_object() &&
         known->contains("sha256") && (*known)["sha256"].is_string()) {

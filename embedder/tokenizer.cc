@@ -233,10 +233,7 @@ absl::StatusOr<TokenizerSpec> ReadVocabText(
     const std::filesystem::path& path,
     const std::filesystem::path& config_path) {
   PITH_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  json config = json::object();
-  if (std::filesystem::exists(config_path)) {
-    PITH_ASSIGN_OR_RETURN(config, ReadJsonFile(config_path));
-  }
+  PITH_ASSIGN_OR_RETURN(const json config, ReadOptionalJsonFile(config_path));
   PITH_ASSIGN_OR_RETURN(const JsonFields fields,
                         JsonFields::Of(config, config_path.string()));
   TokenizerSpec spec;
@@ -365,6 +362,12 @@ class Tokenizer::State {
     }
     for (const AddedToken& token : spec.added_tokens) {
       vocab_size_ = std::max(vocab_size_, token.id + 1);
+    }
+    // A template may name ids that no token has.
+    for (const std::vector<int32_t>* ids : {&prefix_, &suffix_}) {
+      for (const int32_t id : *ids) {
+        vocab_size_ = std::max(vocab_size_, id + 1);
+      }
     }
   }
 

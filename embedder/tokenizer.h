@@ -43,7 +43,8 @@ class Tokenizer {
 
   // How many special tokens surround a text (2 for BERT).
   int special_tokens() const;
-  // One more than the largest id.
+  // One more than the largest id of any token, added and special ones
+  // included.
   int vocab_size() const;
 
  private:

@@ -31,8 +31,10 @@ namespace {
 // ones.
 constexpr int kWorkerFd = 3;
 
-// How far from 1 the norm of a worker's vector may be: bf16 rounds.
-constexpr float kNormTolerance = 0.01F;
+// How far from 1 the norm of a worker's vector may be. Workers normalise in
+// f32, so a sound one is far closer; RotatedCodec, which sums the squares in
+// another order, CHECKs that it is within 1 %.
+constexpr float kNormTolerance = 0.005F;
 
 // The codes of absl::Status and grpc::Status are the same numbers. A connection
 // that breaks is UNAVAILABLE; a worker that does not answer in time is as good

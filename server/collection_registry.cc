@@ -63,10 +63,11 @@ absl::StatusOr<std::unique_ptr<CollectionRegistry>> CollectionRegistry::Open(
       new CollectionRegistry(directory, std::move(backend), models, options));
   std::error_code error;
   std::vector<fs::path> directories;
-  for (const fs::directory_entry& entry :
-       fs::directory_iterator(directory, error)) {
-    if (entry.is_directory()) {
-      directories.push_back(entry.path());
+  for (fs::directory_iterator entry(directory, error);
+       !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->is_directory(ignored)) {
+      directories.push_back(entry->path());
     }
   }
   if (error) {
@@ -140,30 +141,44 @@ CollectionRegistry::Find(std::string_view name) {
   return found->second.handle;
 }
 
+CollectionRegistry::Entry* CollectionRegistry::WaitForEntry(
+    std::string_view name) {
+  while (true) {
+    const auto found = entries_.find(name);
+    if (found == entries_.end()) {
+      return nullptr;
+    }
+    if (!found->second.opening) {
+      return &found->second;
+    }
+    opened_.Wait(mutex_);
+  }
+}
+
 absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
 CollectionRegistry::FindOrReopen(std::string_view name) {
   fs::path directory;
   {
     MutexLock lock(mutex_);
-    const auto found = entries_.find(name);
-    if (found == entries_.end()) {
+    Entry* const entry = WaitForEntry(name);
+    if (entry == nullptr) {
       return NoSuchCollection(name);
     }
-    Entry& entry = found->second;
-    if (entry.handle != nullptr) {
-      return entry.handle;
+    if (entry->handle != nullptr) {
+      return entry->handle;
     }
-    if (entry.opening || absl::Now() < entry.failure_time + kReopenInterval) {
-      return entry.error;
+    if (absl::Now() < entry->failure_time + kReopenInterval) {
+      return entry->error;
     }
-    entry.opening = true;
-    directory = entry.directory;
+    entry->opening = true;
+    directory = entry->directory;
   }
   absl::StatusOr<std::shared_ptr<Handle>> handle = OpenDirectory(directory);
   MutexLock lock(mutex_);
   const auto found = entries_.find(name);
   CHECK(found != entries_.end()) << "an entry that opens cannot be deleted";
   found->second.opening = false;
+  opened_.SignalAll();
   found->second.error = handle.status();
   if (handle.ok()) {
     found->second.handle = *handle;
@@ -182,13 +197,14 @@ CollectionRegistry::Create(const NewCollection& request) {
       absl::StrCat(request.name, ".", absl::Hex(absl::ToUnixMicros(now)));
   {
     MutexLock lock(mutex_);
-    const auto [it, inserted] = entries_.emplace(
-        request.name,
-        Entry{.directory = directory,
-              .error = absl::UnavailableError(absl::StrCat(
-                  "collection \"", request.name, "\" is being created")),
-              .opening = true});
-    if (!inserted) {
+    if (WaitForEntry(request.name) == nullptr) {
+      entries_.emplace(
+          request.name,
+          Entry{.directory = directory,
+                .error = absl::UnavailableError(absl::StrCat(
+                    "collection \"", request.name, "\" is being created")),
+                .opening = true});
+    } else {
       return WithReason(
           absl::AlreadyExistsError(
               absl::StrCat("collection \"", request.name, "\" exists already")),
@@ -197,10 +213,13 @@ CollectionRegistry::Create(const NewCollection& request) {
   }
   absl::StatusOr<std::shared_ptr<Handle>> handle =
       MakeCollection(request, directory, now);
+  if (!handle.ok()) {
+    RemoveDirectory(directory);
+  }
   MutexLock lock(mutex_);
+  opened_.SignalAll();
   if (!handle.ok()) {
     entries_.erase(request.name);
-    RemoveDirectory(directory);
     return handle.status();
   }
   Entry& entry = entries_.find(request.name)->second;
@@ -243,20 +262,16 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
 }
 
 absl::Status CollectionRegistry::Delete(std::string_view name) {
-  // Released after the lock: closing a collection takes time.
   std::shared_ptr<Handle> handle;
   fs::path directory;
   {
     MutexLock lock(mutex_);
-    const auto found = entries_.find(name);
-    if (found == entries_.end()) {
+    Entry* entry = WaitForEntry(name);
+    if (entry == nullptr) {
       return NoSuchCollection(name);
     }
-    if (found->second.opening) {
-      return found->second.error;
-    }
-    found->second.opening = true;
-    directory = found->second.directory;
+    entry->opening = true;
+    directory = entry->directory;
   }
   const absl::Status marked =
       WriteFileAtomically(directory / kDeletedMarker, "");
@@ -264,6 +279,7 @@ absl::Status CollectionRegistry::Delete(std::string_view name) {
     MutexLock lock(mutex_);
     const auto found = entries_.find(name);
     found->second.opening = false;
+    opened_.SignalAll();
     PITH_RETURN_IF_ERROR(marked);
     handle = std::move(found->second.handle);
     entries_.erase(found);
@@ -271,6 +287,7 @@ absl::Status CollectionRegistry::Delete(std::string_view name) {
   if (handle == nullptr) {
     RemoveDirectory(directory);
   } else {
+    handle->collection().Close();
     handle->deleted_ = true;
   }
   return absl::OkStatus();

@@ -86,7 +86,8 @@ class CollectionRegistry {
   absl::StatusOr<std::shared_ptr<Handle>> Create(const NewCollection& request)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Durable when it returns; the directory goes with the last handle.
+  // Durable when it returns. The collection is closed, so that whatever goes on
+  // with it fails; its directory goes with the last handle.
   absl::Status Delete(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // By name.
@@ -99,7 +100,7 @@ class CollectionRegistry {
     absl::Status error;
     // When the last try to open it failed.
     absl::Time failure_time = absl::InfinitePast();
-    // A thread creates or reopens it; others get `error`.
+    // A thread creates, reopens or deletes it; others wait for opened_.
     bool opening = false;
   };
 
@@ -122,7 +123,13 @@ class CollectionRegistry {
   ModelProvider& models_;
   const Collection::Options options_;
 
+  // The entry called `name`, when no thread opens it any more; null if there is
+  // none.
+  Entry* WaitForEntry(std::string_view name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   Mutex mutex_;
+  CondVar opened_;
   std::map<std::string, Entry, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);
 };
 

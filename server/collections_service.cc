@@ -51,9 +51,12 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::DeleteCollection(
     grpc::CallbackServerContext* context,
     const v1::DeleteCollectionRequest* request,
     v1::DeleteCollectionResponse* /*response*/) {
-  return RunUnary(context, executor_, [=, this](const CallContext&) {
-    return collections_.Delete(request->name());
-  });
+  return RunUnary(context, executor_,
+                  [=, this](const CallContext&) -> absl::Status {
+                    PITH_RETURN_IF_ERROR(collections_.Delete(request->name()));
+                    operations_.CancelAll(request->name());
+                    return absl::OkStatus();
+                  });
 }
 
 }  // namespace pith

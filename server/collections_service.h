@@ -6,13 +6,17 @@
 #include "proto/pith/v1/collections.grpc.pb.h"
 #include "server/collection_registry.h"
 #include "server/executor.h"
+#include "server/operations.h"
 
 namespace pith {
 
 class CollectionsServiceImpl : public v1::CollectionsService::CallbackService {
  public:
-  CollectionsServiceImpl(CollectionRegistry& collections, Executor& executor)
-      : collections_(collections), executor_(executor) {}
+  CollectionsServiceImpl(CollectionRegistry& collections,
+                         OperationRegistry& operations, Executor& executor)
+      : collections_(collections),
+        operations_(operations),
+        executor_(executor) {}
 
   grpc::ServerUnaryReactor* CreateCollection(
       grpc::CallbackServerContext* context,
@@ -33,6 +37,7 @@ class CollectionsServiceImpl : public v1::CollectionsService::CallbackService {
 
  private:
   CollectionRegistry& collections_;
+  OperationRegistry& operations_;
   Executor& executor_;
 };
 

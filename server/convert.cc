@@ -19,7 +19,7 @@ namespace {
 
 // gRPC puts the message and the details in headers, which are limited to 8 KiB
 // by default.
-constexpr size_t kMaxMessageBytes = 1024;
+constexpr size_t kMaxErrorMessageBytes = 1024;
 
 constexpr absl::Duration kRetryDelay = absl::Milliseconds(500);
 
@@ -76,7 +76,7 @@ google::rpc::Status ToProtoStatus(const absl::Status& status) {
     return proto;
   }
   proto.set_code(static_cast<int>(status.code()));
-  proto.set_message(CutUtf8(status.message(), kMaxMessageBytes));
+  proto.set_message(CutUtf8(status.message(), kMaxErrorMessageBytes));
   google::rpc::ErrorInfo info;
   info.set_reason(ReasonOf(status));
   info.set_domain("pith");

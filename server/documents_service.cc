@@ -130,9 +130,16 @@ class IngestCall
     bool read = false;
     bool finish = false;
     grpc::Status status;
+    // The collection is let go as soon as no document can follow. That becomes
+    // so in gRPC's own callbacks alone, never in the collection's: the last who
+    // lets go closes it, and its own threads cannot.
+    std::shared_ptr<CollectionRegistry::Handle> released;
     {
       MutexLock lock(mutex_);
       edit();
+      if (input_ended_ && !reading_) {
+        released = std::move(handle_);
+      }
       if (!writing_ && !broken_ && !answers_.empty() && answers_.front()) {
         writing_ = true;
         write = &*answers_.front();
@@ -192,12 +199,18 @@ class WaitCall : public grpc::ServerUnaryReactor {
   struct Shared {
     Mutex mutex;
     WaitCall* call ABSL_GUARDED_BY(mutex) = nullptr;
+    // Set once it waits. Weak, since the collection's own threads call back,
+    // and must not be those that close it.
+    std::weak_ptr<CollectionRegistry::Handle> collection ABSL_GUARDED_BY(mutex);
+    uint64_t waiter ABSL_GUARDED_BY(mutex) = 0;
   };
 
   static WaitCall* Start(CollectionRegistry& collections,
                          const v1::WaitUntilSearchableRequest& request,
                          v1::WaitUntilSearchableResponse* response) {
     auto* call = new WaitCall;
+    // The call may be gone as soon as the collection has the callback.
+    const std::shared_ptr<Shared> shared = call->shared_;
     absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>> handle =
         collections.Find(request.collection());
     if (!handle.ok()) {
@@ -205,8 +218,8 @@ class WaitCall : public grpc::ServerUnaryReactor {
       call->Finish(ToGrpcStatus(handle.status()));
       return call;
     }
-    (*handle)->collection().WhenSearchable(
-        [shared = call->shared_, response](absl::StatusOr<uint64_t> failed) {
+    const uint64_t waiter = (*handle)->collection().WhenSearchable(
+        [shared, response](absl::StatusOr<uint64_t> failed) {
           MutexLock lock(shared->mutex);
           if (WaitCall* waiting = std::exchange(shared->call, nullptr)) {
             if (failed.ok()) {
@@ -215,14 +228,34 @@ class WaitCall : public grpc::ServerUnaryReactor {
             waiting->Finish(ToGrpcStatus(failed.status()));
           }
         });
+    {
+      MutexLock lock(shared->mutex);
+      if (shared->call != nullptr) {
+        shared->collection = *handle;
+        shared->waiter = waiter;
+        return call;
+      }
+    }
+    // Answered or cancelled already.
+    (*handle)->collection().ForgetWaiter(waiter);
     return call;
   }
 
   void OnCancel() override {
-    MutexLock lock(shared_->mutex);
-    if (std::exchange(shared_->call, nullptr) != nullptr) {
-      Finish(ToGrpcStatus(absl::CancelledError("the client has gone")));
+    std::shared_ptr<CollectionRegistry::Handle> collection;
+    uint64_t waiter = 0;
+    {
+      MutexLock lock(shared_->mutex);
+      if (std::exchange(shared_->call, nullptr) == nullptr) {
+        return;
+      }
+      collection = shared_->collection.lock();
+      waiter = shared_->waiter;
     }
+    if (collection != nullptr) {
+      collection->collection().ForgetWaiter(waiter);
+    }
+    Finish(ToGrpcStatus(absl::CancelledError("the client has gone")));
   }
 
   void OnDone() override { delete this; }
@@ -286,23 +319,36 @@ absl::Status ListDocuments(CollectionRegistry& collections,
   return absl::OkStatus();
 }
 
-absl::Status DeleteDocuments(CollectionRegistry& collections,
-                             const v1::DeleteDocumentsRequest& request,
-                             v1::DeleteDocumentsResponse& response) {
-  PITH_ASSIGN_OR_RETURN(const auto handle,
-                        collections.FindOrReopen(request.collection()));
-  if (request.ids_size() < 1 || request.ids_size() > kMaxDeleteIds) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        request.ids_size(), " ids are not between 1 and ", kMaxDeleteIds));
+// Finishes when the collection answers, which it always does.
+class DeleteCall : public grpc::ServerUnaryReactor {
+ public:
+  static DeleteCall* Start(CollectionRegistry& collections,
+                           const v1::DeleteDocumentsRequest& request,
+                           v1::DeleteDocumentsResponse* response) {
+    auto* call = new DeleteCall;
+    absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>> handle =
+        collections.Find(request.collection());
+    if (!handle.ok()) {
+      call->Finish(ToGrpcStatus(handle.status()));
+    } else if (request.ids_size() < 1 || request.ids_size() > kMaxDeleteIds) {
+      call->Finish(ToGrpcStatus(absl::InvalidArgumentError(absl::StrCat(
+          request.ids_size(), " ids are not between 1 and ", kMaxDeleteIds))));
+    } else {
+      (*handle)->collection().Delete(
+          {request.ids().begin(), request.ids().end()},
+          [call, response](absl::StatusOr<DeleteResult> result) {
+            if (result.ok()) {
+              response->set_deleted(static_cast<int64_t>(result->deleted));
+              response->set_not_found(static_cast<int64_t>(result->not_found));
+            }
+            call->Finish(ToGrpcStatus(result.status()));
+          });
+    }
+    return call;
   }
-  // The executor's thread waits: a commit takes milliseconds.
-  PITH_ASSIGN_OR_RETURN(const DeleteResult result,
-                        handle->collection().DeleteAndWait(
-                            {request.ids().begin(), request.ids().end()}));
-  response.set_deleted(static_cast<int64_t>(result.deleted));
-  response.set_not_found(static_cast<int64_t>(result.not_found));
-  return absl::OkStatus();
-}
+
+  void OnDone() override { delete this; }
+};
 
 }  // namespace
 
@@ -327,12 +373,10 @@ grpc::ServerUnaryReactor* DocumentsServiceImpl::GetDocument(
 }
 
 grpc::ServerUnaryReactor* DocumentsServiceImpl::DeleteDocuments(
-    grpc::CallbackServerContext* context,
+    grpc::CallbackServerContext* /*context*/,
     const v1::DeleteDocumentsRequest* request,
     v1::DeleteDocumentsResponse* response) {
-  return RunUnary(context, executor_, [=, this](const CallContext&) {
-    return pith::DeleteDocuments(collections_, *request, *response);
-  });
+  return DeleteCall::Start(collections_, *request, response);
 }
 
 grpc::ServerUnaryReactor* DocumentsServiceImpl::ListDocuments(

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 
+#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
 
@@ -45,7 +46,11 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const fs::path& path) {
   lock_path += ".lock";
   absl::StatusOr<FileLock> lock = FileLock::Acquire(lock_path);
   if (!lock.ok()) {
-    return Annotate(lock.status(), absl::StrCat("listen on ", path.string()));
+    const absl::Status status =
+        Annotate(lock.status(), absl::StrCat("listen on ", path.string()));
+    return absl::IsFailedPrecondition(status)
+               ? WithReason(status, kAlreadyRunningReason)
+               : status;
   }
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket.valid()) {
@@ -72,8 +77,14 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Bind(const fs::path& path) {
   if (::listen(socket.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, "listen on", path);
   }
-  return std::unique_ptr<Listener>(
+  if (::lstat(path.c_str(), &info) != 0) {
+    return ErrnoStatus(errno, "stat", path);
+  }
+  std::unique_ptr<Listener> listener(
       new Listener(std::move(socket), path, *std::move(lock)));
+  listener->device_ = info.st_dev;
+  listener->inode_ = info.st_ino;
+  return listener;
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Adopt(UniqueFd socket) {
@@ -106,7 +117,10 @@ Listener::~Listener() {
              static_cast<ssize_t>(sizeof(one)));
     thread_.join();
   }
-  if (!path_.empty()) {
+  // A service manager may have put a socket of its own there meanwhile.
+  struct stat info;
+  if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 &&
+      info.st_dev == device_ && info.st_ino == inode_) {
     ::unlink(path_.c_str());
   }
 }

@@ -1,6 +1,8 @@
 #ifndef PITH_SERVER_LISTENER_H_
 #define PITH_SERVER_LISTENER_H_
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -12,6 +14,9 @@
 #include "core/base/file.h"
 
 namespace pith {
+
+// Reason of the status when another process owns the data directory or socket.
+inline constexpr char kAlreadyRunningReason[] = "ALREADY_RUNNING";
 
 // The daemon's Unix socket. Only processes of the daemon's own user get in: the
 // socket's mode is 0600, and each peer's credentials are checked. gRPC's own
@@ -28,7 +33,7 @@ class Listener {
   // LISTEN_FDS).
   static absl::StatusOr<std::unique_ptr<Listener>> Adopt(UniqueFd socket);
 
-  // Stops accepting; removes the socket file if it was made here.
+  // Stops accepting; removes the socket file if it is the one made here.
   ~Listener();
 
   Listener(const Listener&) = delete;
@@ -47,6 +52,9 @@ class Listener {
   // Empty if the socket is not ours to remove.
   const std::filesystem::path path_;
   const std::optional<FileLock> lock_;
+  // Which file was made at path_.
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
   // Written to when accepting has to end.
   UniqueFd stop_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;

@@ -16,6 +16,7 @@
 #include "glog/logging.h"
 
 #include "core/base/paths.h"
+#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/storage/rocksdb_store.h"
 #include "server/local_models.h"
@@ -60,7 +61,7 @@ fs::path HubCache() {
 
 absl::StatusOr<fs::path> WorkerPath(const Flags& flags) {
   if (!flags.worker.empty()) {
-    return flags.worker;
+    return fs::absolute(flags.worker);
   }
   std::error_code error;
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
@@ -201,7 +202,9 @@ int main(int argc, char** argv) {
   const absl::Status status = pith::Run(flags);
   if (!status.ok()) {
     std::cerr << "pithd: " << status.message() << "\n";
-    return absl::IsFailedPrecondition(status) ? pith::kExitAlreadyRunning : 1;
+    return pith::ReasonOf(status) == pith::kAlreadyRunningReason
+               ? pith::kExitAlreadyRunning
+               : 1;
   }
   return 0;
 }

@@ -14,7 +14,8 @@
 namespace pith {
 namespace {
 
-constexpr size_t kThreads = 2;
+// Most of the time they wait for the model.
+constexpr size_t kThreads = 4;
 constexpr size_t kMaxQueued = 32;
 constexpr size_t kMaxEnded = 100;
 constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
@@ -22,10 +23,11 @@ constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 }  // namespace
 
 Operation::Operation(const std::string& id, std::string_view collection,
-                     std::string_view target) {
-  state_.set_id(id);
-  state_.set_collection(std::string(collection));
-  state_.set_target(std::string(target));
+                     std::string_view target)
+    : id_(id), collection_(collection), target_(target) {
+  state_.set_id(id_);
+  state_.set_collection(collection_);
+  state_.set_target(target_);
   state_.set_state(v1::Operation::STATE_RUNNING);
   *state_.mutable_start_time() = ToProto(absl::Now());
 }
@@ -65,6 +67,15 @@ void Operation::Cancel() {
   MutexLock lock(mutex_);
   cancelled_ = true;
   cancel_requested_.SignalAll();
+  if (!begun_) {
+    EndLocked(absl::CancelledError("cancelled before it began"));
+  }
+}
+
+bool Operation::Begin() {
+  MutexLock lock(mutex_);
+  begun_ = true;
+  return !cancelled_;
 }
 
 bool Operation::ended() const {
@@ -74,6 +85,13 @@ bool Operation::ended() const {
 
 void Operation::End(const absl::Status& status) {
   MutexLock lock(mutex_);
+  EndLocked(status);
+}
+
+void Operation::EndLocked(const absl::Status& status) {
+  if (state_.state() != v1::Operation::STATE_RUNNING) {
+    return;
+  }
   if (status.ok()) {
     state_.set_state(v1::Operation::STATE_SUCCEEDED);
   } else if (absl::IsCancelled(status)) {
@@ -127,9 +145,9 @@ absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
                                                collection, target);
   const absl::Status queued =
       executor_->Submit([operation, work = std::move(work)] {
-        operation->End(operation->cancelled()
-                           ? absl::CancelledError("cancelled while waiting")
-                           : work(*operation));
+        if (operation->Begin()) {
+          operation->End(work(*operation));
+        }
       });
   if (!queued.ok()) {
     return queued;
@@ -141,7 +159,7 @@ absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
 absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Find(
     std::string_view id) {
   for (const auto& operation : List()) {
-    if (operation->Describe().id() == id) {
+    if (operation->id() == id) {
       return operation;
     }
   }
@@ -153,6 +171,14 @@ absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Find(
 std::vector<std::shared_ptr<Operation>> OperationRegistry::List() {
   MutexLock lock(mutex_);
   return {operations_.begin(), operations_.end()};
+}
+
+void OperationRegistry::CancelAll(std::string_view collection) {
+  for (const auto& operation : List()) {
+    if (operation->collection() == collection) {
+      operation->Cancel();
+    }
+  }
 }
 
 void OperationRegistry::Watch(std::shared_ptr<Operation> operation,

@@ -26,6 +26,9 @@ class Operation {
   Operation(const std::string& id, std::string_view collection,
             std::string_view target);
 
+  const std::string& id() const { return id_; }
+  const std::string& collection() const { return collection_; }
+  const std::string& target() const { return target_; }
   v1::Operation Describe() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Changes when Describe() does.
   uint64_t version() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -38,17 +41,27 @@ class Operation {
   // Waits for Cancel(), up to `timeout`; returns cancelled().
   bool WaitForCancel(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // One that has not begun ends at once.
   void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
   bool ended() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   friend class OperationRegistry;
+  // False if it was cancelled before.
+  bool Begin() ABSL_LOCKS_EXCLUDED(mutex_);
   void End(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndLocked(const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::string id_;
+  const std::string collection_;
+  const std::string target_;
 
   mutable Mutex mutex_;
   CondVar cancel_requested_;
   v1::Operation state_ ABSL_GUARDED_BY(mutex_);
   uint64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -71,6 +84,8 @@ class OperationRegistry {
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Newest first.
   std::vector<std::shared_ptr<Operation>> List() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Cancels every operation on `collection`.
+  void CancelAll(std::string_view collection) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Calls `changed` on the registry's thread: soon, then after each change, at
   // most ten times a second, and once more when the operation has ended, until

@@ -38,6 +38,11 @@ class WatchCall : public grpc::ServerWriteReactor<v1::WatchOperationResponse> {
     absl::StatusOr<std::shared_ptr<Operation>> operation =
         operations.Find(request.id());
     if (!operation.ok()) {
+      // Finished here: a cancellation must not do it again.
+      {
+        MutexLock lock(call->shared_->mutex);
+        call->shared_->call = nullptr;
+      }
       call->Finish(ToGrpcStatus(operation.status()));
       return call;
     }

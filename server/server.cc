@@ -11,6 +11,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 
+#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "server/admin_service.h"
 #include "server/collections_service.h"
@@ -23,6 +24,9 @@ namespace pith {
 namespace fs = std::filesystem;
 
 namespace {
+
+// Of one connection.
+constexpr int kMaxConcurrentStreams = 1024;
 
 // For answers that are on their way.
 constexpr std::chrono::milliseconds kGoodbye(200);
@@ -56,8 +60,13 @@ Server::~Server() {
 absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
   const fs::path collections = config_.data_directory / "collections";
   PITH_RETURN_IF_ERROR(CreatePrivateDirectories(collections));
-  PITH_ASSIGN_OR_RETURN(
-      lock_, FileLock::Acquire(config_.data_directory / "pithd.lock"));
+  absl::StatusOr<FileLock> lock =
+      FileLock::Acquire(config_.data_directory / "pithd.lock");
+  if (absl::IsFailedPrecondition(lock.status())) {
+    return WithReason(lock.status(), kAlreadyRunningReason);
+  }
+  PITH_RETURN_IF_ERROR(lock.status());
+  lock_ = *std::move(lock);
   PITH_ASSIGN_OR_RETURN(collections_,
                         CollectionRegistry::Open(collections, std::move(stores),
                                                  models, config_.collection));
@@ -68,7 +77,8 @@ absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
   services_.reset(new Services{
       .search = SearchServiceImpl(*collections_, *executor_),
       .documents = DocumentsServiceImpl(*collections_, *executor_),
-      .collections = CollectionsServiceImpl(*collections_, *executor_),
+      .collections =
+          CollectionsServiceImpl(*collections_, *operations_, *executor_),
       .operations = OperationsServiceImpl(*operations_, *executor_),
       .sources = SourcesServiceImpl(*collections_, *operations_, *executor_),
       .admin = AdminServiceImpl(config_.data_directory.string(),
@@ -89,6 +99,8 @@ absl::Status Server::Listen(std::optional<UniqueFd> inherited_socket) {
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                             kMaxConcurrentStreams);
   auto acceptor = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());

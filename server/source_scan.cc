@@ -40,10 +40,11 @@ bool IsListed(SkipReason reason) {
   return reason != SkipReason::kHidden && reason != SkipReason::kIgnored;
 }
 
-// A path as it can be shown: file names may be any bytes, messages are UTF-8.
-std::string Printable(const fs::path& path) {
-  return CheckText(path.string()).ok() ? path.string()
-                                       : absl::CEscape(path.string());
+// A path, or words with one in them, as a message can carry it: file names may
+// be any bytes, messages are UTF-8.
+std::string Printable(std::string_view text) {
+  return CheckUtf8Text(text).ok() ? std::string(text)
+                                  : absl::CEscape(AbslView(text));
 }
 
 void AddSkipped(Operation& operation, const fs::path& path,
@@ -52,9 +53,9 @@ void AddSkipped(Operation& operation, const fs::path& path,
     ++(*progress.mutable_skipped_by_reason())[std::string(reason)];
     if (listed && progress.skipped_size() < kMaxSkippedByName) {
       v1::SkippedFile* skipped = progress.add_skipped();
-      skipped->set_path(Printable(path));
+      skipped->set_path(Printable(path.string()));
       skipped->set_reason(std::string(reason));
-      skipped->set_detail(std::string(detail));
+      skipped->set_detail(Printable(detail));
     }
   });
 }
@@ -188,7 +189,7 @@ absl::StatusOr<Found> Walk(const fs::path& path, Operation& operation) {
 // Text that can be indexed, or nullopt if the file was skipped.
 std::optional<std::string> ReadText(const fs::path& path, Operation& operation,
                                     Found& found) {
-  if (!CheckText(path.string()).ok()) {
+  if (!CheckUtf8Text(path.string()).ok()) {
     AddSkipped(operation, path, SkipReasonName(SkipReason::kNotUtf8),
                "the file's name is not UTF-8", true);
     return std::nullopt;
@@ -277,10 +278,12 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
     const CollectionStatus status = collection.GetStatus();
     const uint64_t waiting = status.counts.pending - status.failed_passages;
     operation.Update([&](v1::AddSourceProgress& progress) {
-      // Others may add to the collection meanwhile: never above what is ours.
-      progress.set_passages_embedded(std::max<int64_t>(
-          progress.passages_embedded(),
-          progress.passages_to_embed() - static_cast<int64_t>(waiting)));
+      // Others may add to the collection meanwhile, which makes this too low
+      // until the end. Failed passages are pending, too.
+      progress.set_passages_embedded(
+          std::max<int64_t>(progress.passages_embedded(),
+                            progress.passages_to_embed() -
+                                static_cast<int64_t>(status.counts.pending)));
     });
     if (waiting == 0) {
       return absl::OkStatus();
@@ -288,7 +291,11 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
     if (status.embedding_error.ok() || status.embedded_passages != embedded) {
       embedded = status.embedded_passages;
       last_progress = absl::Now();
-    } else if (absl::Now() - last_progress > kMaxStandstill) {
+    } else if (absl::IsFailedPrecondition(status.embedding_error) ||
+               absl::IsDataLoss(status.embedding_error) ||
+               absl::IsNotFound(status.embedding_error) ||
+               absl::Now() - last_progress > kMaxStandstill) {
+      // The first three do not pass by themselves.
       return Annotate(
           status.embedding_error,
           absl::StrCat("documents are stored, but ", waiting,

@@ -107,35 +107,62 @@ class InterruptListener {
   std::thread thread_;
 };
 
-// Shows an operation's progress on standard error: a bar that is redrawn on a
-// terminal, a line now and then otherwise.
+// Shows an operation's progress on standard error until it is destroyed: a bar
+// that is redrawn at each report on a terminal, a line every kLogInterval
+// otherwise.
 class ProgressDisplay {
  public:
-  explicit ProgressDisplay(const Terminal& terminal)
-      : terminal_(terminal), next_line_(absl::Now() + kLogInterval) {}
+  explicit ProgressDisplay(const Terminal& terminal) : terminal_(terminal) {
+    if (!terminal_.stderr_is_terminal) {
+      lines_ = std::thread([this] { PrintLines(); });
+    }
+  }
+  ProgressDisplay(const ProgressDisplay&) = delete;
+  ProgressDisplay& operator=(const ProgressDisplay&) = delete;
+  ~ProgressDisplay() {
+    if (terminal_.stderr_is_terminal) {
+      std::cerr << "\r\033[K" << std::flush;
+      return;
+    }
+    {
+      MutexLock lock(mutex_);
+      ended_ = true;
+    }
+    wake_.Signal();
+    lines_.join();
+  }
 
   void Update(const v1::AddSourceProgress& progress) {
-    const absl::Time now = absl::Now();
-    meter_.Update(progress, now);
+    MutexLock lock(mutex_);
+    meter_.Update(progress, absl::Now());
     if (terminal_.stderr_is_terminal) {
       std::cerr << "\r" << meter_.Bar(terminal_.columns - 1) << "\033[K"
                 << std::flush;
-    } else if (now >= next_line_) {
-      std::cerr << meter_.Line() << std::endl;
-      next_line_ = now + kLogInterval;
-    }
-  }
-
-  void Clear() const {
-    if (terminal_.stderr_is_terminal) {
-      std::cerr << "\r\033[K" << std::flush;
     }
   }
 
  private:
+  void PrintLines() {
+    MutexLock lock(mutex_);
+    absl::Time next = absl::Now() + kLogInterval;
+    while (!ended_) {
+      const absl::Time now = absl::Now();
+      if (now < next) {
+        wake_.WaitFor(mutex_, next - now);
+        continue;
+      }
+      meter_.Advance(now);
+      std::cerr << meter_.Line() << std::endl;
+      next = now + kLogInterval;
+    }
+  }
+
   const Terminal& terminal_;
-  ProgressMeter meter_;
-  absl::Time next_line_;
+  Mutex mutex_;
+  CondVar wake_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  ProgressMeter meter_ ABSL_GUARDED_BY(mutex_);
+  std::thread lines_;
 };
 
 // Absolute, with symbolic links resolved, so that a file has one id whichever
@@ -149,6 +176,11 @@ absl::StatusOr<std::vector<fs::path>> ResolvePaths(
     resolved.push_back(fs::canonical(absolute, error));
     if (error) {
       return ErrnoStatus(error.value(), "add", absolute);
+    }
+    if (!IsUtf8(resolved.back().native())) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "add ", path, ": its path ", PrintableLine(resolved.back().native()),
+          " is not UTF-8"));
     }
   }
   return resolved;
@@ -203,7 +235,7 @@ absl::Status EnsureDefaultCollection(
 // for that.
 absl::StatusOr<v1::Operation> Follow(
     const std::shared_ptr<grpc::Channel>& channel, v1::Operation operation,
-    InterruptListener& interrupts, ProgressDisplay& display) {
+    InterruptListener& interrupts, const Terminal& terminal) {
   v1::OperationsService::Stub stub(channel);
   grpc::ClientContext context;
   v1::WatchOperationRequest request;
@@ -223,14 +255,16 @@ absl::StatusOr<v1::Operation> Follow(
         .IgnoreError();
   });
   const auto reader = stub.WatchOperation(&context, request);
-  v1::WatchOperationResponse response;
-  while (reader->Read(&response)) {
-    operation = response.operation();
-    display.Update(operation.add_source());
+  {
+    ProgressDisplay display(terminal);
+    v1::WatchOperationResponse response;
+    while (reader->Read(&response)) {
+      operation = response.operation();
+      display.Update(operation.add_source());
+    }
   }
   const grpc::Status status = reader->Finish();
   interrupts.SetAction(nullptr);
-  display.Clear();
   if (operation.state() == v1::Operation::STATE_RUNNING) {
     return WithHint(
         status.ok() ? absl::UnavailableError(absl::StrCat(
@@ -359,9 +393,8 @@ absl::StatusOr<Outcome> Add(const Invocation& invocation,
       status = OfCollection(response.status(), invocation.collection);
       break;
     }
-    ProgressDisplay display(invocation.terminal);
     const auto operation =
-        Follow(channel, response->operation(), interrupts, display);
+        Follow(channel, response->operation(), interrupts, invocation.terminal);
     if (!operation.ok()) {
       status = operation.status();
       break;

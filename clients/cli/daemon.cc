@@ -151,7 +151,8 @@ absl::StatusOr<fs::path> FindDaemon(const DaemonOptions& options) {
                   "install pithd, or start it yourself");
 }
 
-// Starts pithd in a session of its own, printing to the end of the log.
+// Starts pithd in a session of its own, printing to the end of the log. It
+// keeps the working directory, for paths in its arguments.
 absl::StatusOr<pid_t> SpawnDaemon(const DaemonOptions& options) {
   PITH_ASSIGN_OR_RETURN(const fs::path program, FindDaemon(options));
   std::vector<std::string> arguments = {
@@ -185,8 +186,6 @@ absl::StatusOr<pid_t> SpawnDaemon(const DaemonOptions& options) {
                                      O_WRONLY | O_CREAT | O_APPEND, 0600);
   ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
   ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  // So that the daemon does not keep the user's folder busy.
-  ::posix_spawn_file_actions_addchdir_np(&actions, "/");
   pid_t pid = 0;
   const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes,
                                   argv.data(), environ);

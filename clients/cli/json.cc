@@ -41,8 +41,10 @@ Json MessageToJson(const Message& message) {
   if (name == google::protobuf::Duration::descriptor()->full_name()) {
     const auto& duration =
         static_cast<const google::protobuf::Duration&>(message);
-    return static_cast<double>(duration.seconds()) +
-           static_cast<double>(duration.nanos()) * 1e-9;
+    // One division rounds once, so that 1.5 ms prints as 0.0015.
+    return (static_cast<double>(duration.seconds()) * 1e9 +
+            static_cast<double>(duration.nanos())) /
+           1e9;
   }
   if (name == google::protobuf::Timestamp::descriptor()->full_name()) {
     const auto& timestamp =

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -19,11 +20,13 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
 #include "clients/cli/commands.h"
 #include "clients/cli/rpc_status.h"
+#include "clients/cli/text.h"
 #include "core/base/paths.h"
 
 namespace pith::cli {
@@ -232,6 +235,17 @@ absl::Status Complete(CommandLine& line) {
   return absl::OkStatus();
 }
 
+// What is not UTF-8 is neither text nor in the daemon's messages.
+absl::Status CheckUtf8(std::span<char*> arguments) {
+  for (const char* argument : arguments) {
+    if (!IsUtf8(argument)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "argument \"", PrintableLine(argument), "\" is not UTF-8"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
   ::setlocale(LC_CTYPE, "C.UTF-8");
   CommandLine line;
@@ -240,11 +254,14 @@ int Main(int argc, char** argv) {
   absl::Status status;
   try {
     app.parse(argc, argv);
-    // CLI11's own check would hide which word is no command.
-    status = line.command
-                 ? Complete(line)
-                 : WithHint(absl::InvalidArgumentError("no command is given"),
-                            kHelpHint);
+    status = CheckUtf8({argv + std::min(argc, 1), argv + argc});
+    if (status.ok()) {
+      // CLI11's own check would hide which word is no command.
+      status = line.command
+                   ? Complete(line)
+                   : WithHint(absl::InvalidArgumentError("no command is given"),
+                              kHelpHint);
+    }
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {
       return app.exit(error);

@@ -21,7 +21,11 @@ constexpr int kBarColumns = 20;
 void ProgressMeter::Update(const v1::AddSourceProgress& progress,
                            absl::Time now) {
   progress_ = progress;
-  samples_.push_back({now, progress.passages_embedded()});
+  Advance(now);
+}
+
+void ProgressMeter::Advance(absl::Time now) {
+  samples_.push_back({now, progress_.passages_embedded()});
   // One sample older than the window stays, to measure the whole window by.
   while (samples_.size() > 2 && samples_[1].time <= now - kWindow) {
     samples_.pop_front();

@@ -19,6 +19,9 @@ class ProgressMeter {
   // Takes the latest report; `now` never goes back.
   void Update(const v1::AddSourceProgress& progress, absl::Time now);
 
+  // Takes that `now` there has been no other report since.
+  void Advance(absl::Time now);
+
   // Share of the work that is done, 0 to 1. While files are still being read,
   // those to come are taken to need as much as those so far.
   double Fraction() const;

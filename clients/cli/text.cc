@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdlib>
 #include <system_error>
 
@@ -220,6 +221,36 @@ std::string Highlighted(std::wstring_view line, const QueryWords& words) {
 
 }  // namespace
 
+// By hand: mbrtowc of a UTF-8 locale takes more than Unicode has.
+bool IsUtf8(std::string_view text) {
+  // By the number of bytes.
+  constexpr std::array<uint32_t, 5> kLeast = {0, 0, 0x80, 0x800, 0x10000};
+  while (!text.empty()) {
+    const auto lead = static_cast<unsigned char>(text[0]);
+    size_t length = 1;
+    uint32_t c = lead;
+    if (lead >= 0x80) {
+      length = static_cast<size_t>(std::countl_one(lead));
+      if (length < 2 || length > 4 || length > text.size()) {
+        return false;
+      }
+      c = lead & (0x7Fu >> length);
+      for (const char next : text.substr(1, length - 1)) {
+        const auto byte = static_cast<unsigned char>(next);
+        if (byte >> 6 != 2) {
+          return false;
+        }
+        c = c << 6 | (byte & 0x3Fu);
+      }
+    }
+    if (c < kLeast[length] || c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF)) {
+      return false;
+    }
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string Printable(std::string_view text) {
   return Narrow(Widen(text));
 }
@@ -299,8 +330,8 @@ std::vector<std::string> IdCandidates(std::string_view argument,
                                       const fs::path& working_directory) {
   std::vector<std::string> candidates = {std::string(argument)};
   const auto add = [&](const fs::path& path) {
-    if (std::find(candidates.begin(), candidates.end(), path.string()) ==
-        candidates.end()) {
+    if (IsUtf8(path.native()) && std::find(candidates.begin(), candidates.end(),
+                                           path.string()) == candidates.end()) {
       candidates.push_back(path.string());
     }
   };

@@ -20,6 +20,9 @@ struct Terminal {
   int columns = 100;
 };
 
+// Whether protobuf takes `text` as a string.
+bool IsUtf8(std::string_view text);
+
 // `text` without control characters other than newlines and tabs, so that a
 // document cannot steer a terminal. Bytes that are no UTF-8 become U+FFFD.
 std::string Printable(std::string_view text);
@@ -44,7 +47,8 @@ std::string DisplayId(std::string_view id,
 
 // What a user's `argument` may stand for as a document's id, likeliest first:
 // itself, and if it is not absolute, the path it names as written and with
-// symbolic links resolved. The path need not exist.
+// symbolic links resolved. The path need not exist; one that is not UTF-8 names
+// no document.
 std::vector<std::string> IdCandidates(
     std::string_view argument, const std::filesystem::path& working_directory);
 

@@ -84,6 +84,9 @@ uint64_t Decoder::Varint() {
     if (!ok_ || (shift == 63 && byte > 1)) {
       break;
     }
+    if (byte == 0 && shift > 0) {
+      break;
+    }
     value |= uint64_t{byte & 0x7Fu} << shift;
     if (byte < 0x80) {
       return value;

@@ -19,8 +19,8 @@ void PutVarint(uint64_t value, std::string& out);
 void PutString(std::string_view value, std::string& out);
 
 // Reads values from the front of a byte string and distrusts it: a read past
-// the end or an overlong varint makes ok() false for good and yields zero or
-// empty values.
+// the end, or a varint of more than 64 bits or more bytes than it needs, makes
+// ok() false for good and yields zero or empty values.
 class Decoder {
  public:
   explicit Decoder(std::string_view bytes) : bytes_(bytes) {}

@@ -11,7 +11,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "glog/logging.h"
 
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
@@ -193,8 +193,22 @@ absl::StatusOr<uint64_t> DirectoryBytes(const fs::path& directory) {
   return total;
 }
 
+FileLock& FileLock::operator=(FileLock&& other) noexcept {
+  const FileLock released(
+      std::exchange(fd_, std::exchange(other.fd_, UniqueFd())));
+  return *this;
+}
+
+FileLock::~FileLock() {
+  // Until the next owner has written its pid, Owner() must not find this one.
+  if (fd_.valid() && ::ftruncate(fd_.get(), 0) != 0) {
+    PLOG(WARNING) << "empty a lock file before its release";
+  }
+}
+
 absl::StatusOr<FileLock> FileLock::Acquire(const fs::path& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  UniqueFd fd(
+      ::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid()) {
     return ErrnoStatus(errno, "open", path);
   }
@@ -223,21 +237,29 @@ absl::StatusOr<FileLock> FileLock::Acquire(const fs::path& path) {
 }
 
 absl::StatusOr<std::optional<pid_t>> FileLock::Owner(const fs::path& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) {
     if (errno == ENOENT) {
       return std::nullopt;
     }
     return ErrnoStatus(errno, "open", path);
   }
-  // A shared lock is refused only while an owner holds the exclusive one.
-  if (::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) {
-    return std::nullopt;
+  // The file is empty for a moment after an owner took the lock and before it
+  // releases it.
+  std::string text;
+  for (int i = 0; i < kLockTries && text.empty(); ++i) {
+    if (i > 0) {
+      ::usleep(kLockPauseMicros);
+    }
+    // A shared lock is refused only while an owner holds the exclusive one.
+    if (::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) {
+      return std::nullopt;
+    }
+    if (errno != EWOULDBLOCK) {
+      return ErrnoStatus(errno, "lock", path);
+    }
+    PITH_ASSIGN_OR_RETURN(text, ReadFile(path, 64));
   }
-  if (errno != EWOULDBLOCK) {
-    return ErrnoStatus(errno, "lock", path);
-  }
-  PITH_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 64));
   pid_t pid = 0;
   if (!absl::SimpleAtoi(text, &pid)) {
     return absl::InternalError(absl::StrCat("read ", path.string(), ": \"",

@@ -56,9 +56,14 @@ absl::Status CreatePrivateDirectories(const std::filesystem::path& path);
 absl::StatusOr<uint64_t> DirectoryBytes(const std::filesystem::path& directory);
 
 // An exclusive flock() on a file that holds the owner's pid. Released on
-// destruction, or when the process dies.
+// destruction, which empties the file, or when the process dies. A symbolic
+// link is an error: it could lead to a file that is not to be emptied.
 class FileLock {
  public:
+  FileLock(FileLock&&) = default;
+  FileLock& operator=(FileLock&& other) noexcept;
+  ~FileLock();
+
   // kFailedPrecondition naming the owner's pid if another process holds it.
   static absl::StatusOr<FileLock> Acquire(const std::filesystem::path& path);
 

@@ -1,7 +1,6 @@
 #include "core/base/hash.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "glog/logging.h"
@@ -33,10 +32,8 @@ std::array<uint8_t, 32> Sha256::Finish() {
   return digest;
 }
 
-ContentHash HashContent(std::string_view content) {
-  Sha256 sha;
-  sha.Update(content);
-  const std::array<uint8_t, 32> digest = sha.Finish();
+ContentHash Sha256::FinishContent() {
+  const std::array<uint8_t, 32> digest = Finish();
   ContentHash hash;
   std::copy_n(digest.begin(), hash.bytes.size(), hash.bytes.begin());
   return hash;

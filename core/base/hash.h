@@ -18,13 +18,7 @@ struct ContentHash {
   std::array<uint8_t, 16> bytes{};
 
   friend bool operator==(const ContentHash&, const ContentHash&) = default;
-  template <typename H>
-  friend H AbslHashValue(H state, const ContentHash& hash) {
-    return H::combine(std::move(state), hash.bytes);
-  }
 };
-
-ContentHash HashContent(std::string_view content);
 
 // SHA-256 over pieces. Not thread-safe.
 class Sha256 {
@@ -37,6 +31,8 @@ class Sha256 {
   void Update(std::string_view bytes);
   // The digest of everything given so far; no call may follow.
   std::array<uint8_t, 32> Finish();
+  // The same, cut to a ContentHash.
+  ContentHash FinishContent();
 
  private:
   struct Context;

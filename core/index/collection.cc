@@ -24,6 +24,9 @@ constexpr size_t kMaxGroupBytes = size_t{8} << 20;
 constexpr size_t kEmbedBatchPassages = 32;
 // Batches of codes that wait for the writer while the next is embedded.
 constexpr size_t kMaxIndexedInFlight = 2;
+// Times that a batch may lose the model's process before its passages are tried
+// one by one.
+constexpr int kMaxUnavailable = 3;
 
 // The store is settled once what was written since the last time exceeds this
 // and this part of all text, so that the cost stays proportional to the writes.
@@ -34,6 +37,15 @@ constexpr uint64_t kUnsettledPart = 8;
 // others may pass: trying again later is worth it.
 bool IsAboutPassages(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsInternal(status);
+}
+
+size_t DocumentBytes(const DocumentInput& input) {
+  size_t bytes = input.id.size() + input.title.size() + input.text.size();
+  for (const auto& [key, value] : input.metadata) {
+    const auto* text = std::get_if<std::string>(&value);
+    bytes += key.size() + (text == nullptr ? sizeof(value) : text->size());
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -92,30 +104,42 @@ Collection::Collection(const CollectionConfig& config,
       delta_(codec_.code_bytes()) {}
 
 Collection::~Collection() {
+  Close();
+}
+
+void Collection::Close() {
+  cancel_settle_ = true;
   {
     MutexLock lock(mutex_);
-    stop_indexer_ = true;
+    stopping_ = true;
     work_changed_.SignalAll();
+    write_queued_.SignalAll();
   }
   if (indexer_.joinable()) {
     indexer_.join();
   }
-  {
-    MutexLock lock(mutex_);
-    stop_writer_ = true;
-    write_queued_.SignalAll();
-  }
   if (writer_.joinable()) {
     writer_.join();
   }
-  std::vector<std::function<void(absl::StatusOr<uint64_t>)>> waiters;
+  std::deque<QueuedWrite> writes;
+  std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters;
   {
     MutexLock lock(mutex_);
+    writes.swap(queue_);
     waiters.swap(waiters_);
+    queued_bytes_ = 0;
   }
-  for (const auto& done : waiters) {
-    done(absl::UnavailableError(
-        absl::StrCat("collection \"", config_.name, "\" was closed")));
+  const absl::Status closed = absl::UnavailableError(
+      absl::StrCat("collection \"", config_.name, "\" was closed"));
+  for (const QueuedWrite& queued : writes) {
+    if (const auto* put = std::get_if<PutWrite>(&queued.write)) {
+      put->done(closed);
+    } else if (const auto* erase = std::get_if<DeleteWrite>(&queued.write)) {
+      erase->done(closed);
+    }
+  }
+  for (const auto& [number, done] : waiters) {
+    done(closed);
   }
 }
 
@@ -148,9 +172,9 @@ absl::Status Collection::LoadDelta() {
 
 absl::Status Collection::Enqueue(QueuedWrite write) {
   MutexLock lock(mutex_);
-  if (stop_writer_) {
+  if (stopping_) {
     return absl::UnavailableError(
-        absl::StrCat("collection \"", config_.name, "\" is closing"));
+        absl::StrCat("collection \"", config_.name, "\" was closed"));
   }
   if (queue_.size() >= options_.max_queued_writes ||
       queued_bytes_ + write.bytes > options_.max_queued_bytes) {
@@ -173,7 +197,7 @@ void Collection::Put(DocumentInput input,
     done(std::move(status));
     return;
   }
-  const size_t bytes = input.text.size() + input.id.size();
+  const size_t bytes = DocumentBytes(input);
   // Kept by a copy of the callback: a refused write is gone with the queue's
   // argument.
   auto refused = done;
@@ -209,72 +233,91 @@ absl::StatusOr<DeleteResult> Collection::DeleteAndWait(
   return future.get();
 }
 
-void Collection::WhenSearchable(
+uint64_t Collection::WhenSearchable(
     std::function<void(absl::StatusOr<uint64_t>)> done) {
   uint64_t failed = 0;
+  bool closed = false;
+  uint64_t waiter = 0;
   {
     MutexLock lock(mutex_);
-    if (counts_.pending > failed_.size()) {
-      waiters_.push_back(std::move(done));
-      return;
+    closed = stopping_;
+    waiter = next_waiter_++;
+    if (!closed && counts_.pending > failed_.size()) {
+      waiters_.emplace(waiter, std::move(done));
+      return waiter;
     }
     failed = failed_.size();
   }
-  done(failed);
+  if (closed) {
+    done(absl::UnavailableError(
+        absl::StrCat("collection \"", config_.name, "\" was closed")));
+  } else {
+    done(failed);
+  }
+  return waiter;
+}
+
+void Collection::ForgetWaiter(uint64_t waiter) {
+  MutexLock lock(mutex_);
+  waiters_.erase(waiter);
 }
 
 void Collection::RunWriter() {
   SetThreadName("writer");
   while (true) {
-    std::vector<QueuedWrite> writes;
-    {
-      MutexLock lock(mutex_);
-      while (queue_.empty() && !stop_writer_) {
-        write_queued_.Wait(mutex_);
-      }
-      if (queue_.empty()) {
-        return;
-      }
-      writes.swap(queue_);
-      queued_bytes_ = 0;
+    std::vector<QueuedWrite> group = NextGroup();
+    if (group.empty()) {
+      return;
     }
-    // Groups of puts and deletes with distinct documents, each with a commit
-    // of its own: a group's reads see only what earlier groups committed.
-    std::vector<QueuedWrite> group;
-    absl::flat_hash_set<std::string> ids;
-    size_t group_bytes = 0;
-    const auto flush = [&] {
-      if (!group.empty()) {
-        ApplyPutsAndDeletes(std::exchange(group, {}));
-      }
-      ids.clear();
-      group_bytes = 0;
-    };
-    for (QueuedWrite& queued : writes) {
-      if (auto* indexed = std::get_if<IndexedWrite>(&queued.write)) {
-        flush();
-        ApplyIndexed(std::move(*indexed));
-        continue;
-      }
-      std::vector<std::string> touched;
-      if (const auto* put = std::get_if<PutWrite>(&queued.write)) {
-        touched.push_back(put->input.id);
-      } else {
-        touched = std::get<DeleteWrite>(queued.write).ids;
-      }
-      const bool conflict = std::any_of(
-          touched.begin(), touched.end(),
-          [&ids](const std::string& id) { return ids.contains(id); });
-      if (conflict || group.size() >= kMaxGroupWrites ||
-          group_bytes >= kMaxGroupBytes) {
-        flush();
-      }
-      ids.insert(touched.begin(), touched.end());
-      group_bytes += queued.bytes;
-      group.push_back(std::move(queued));
+    if (auto* indexed = std::get_if<IndexedWrite>(&group[0].write)) {
+      ApplyIndexed(std::move(*indexed));
+    } else {
+      ApplyPutsAndDeletes(std::move(group));
     }
-    flush();
   }
+}
+
+std::vector<Collection::QueuedWrite> Collection::NextGroup() {
+  MutexLock lock(mutex_);
+  while (queue_.empty() && !stopping_) {
+    write_queued_.Wait(mutex_);
+  }
+  std::vector<QueuedWrite> group;
+  if (stopping_) {
+    return group;
+  }
+  // A group's reads see only what earlier groups committed, so no document may
+  // be in it twice.
+  absl::flat_hash_set<std::string> ids;
+  size_t group_bytes = 0;
+  while (!queue_.empty() && group.size() < kMaxGroupWrites &&
+         group_bytes < kMaxGroupBytes) {
+    QueuedWrite& next = queue_.front();
+    const bool is_indexed = std::holds_alternative<IndexedWrite>(next.write);
+    if (is_indexed && !group.empty()) {
+      break;
+    }
+    if (const auto* put = std::get_if<PutWrite>(&next.write)) {
+      if (!ids.insert(put->input.id).second) {
+        break;
+      }
+    } else if (const auto* erase = std::get_if<DeleteWrite>(&next.write)) {
+      if (std::any_of(
+              erase->ids.begin(), erase->ids.end(),
+              [&ids](const std::string& id) { return ids.contains(id); })) {
+        break;
+      }
+      ids.insert(erase->ids.begin(), erase->ids.end());
+    }
+    queued_bytes_ -= next.bytes;
+    group_bytes += next.bytes;
+    group.push_back(std::move(next));
+    queue_.pop_front();
+    if (is_indexed) {
+      break;
+    }
+  }
+  return group;
 }
 
 void Collection::ApplyPutsAndDeletes(std::vector<QueuedWrite> writes) {
@@ -497,6 +540,9 @@ absl::Status Collection::CommitAndPublish(Transaction& transaction,
   for (const PassageId passage : batch.erase_passages) {
     failed_.erase(passage);
   }
+  for (const StoreBatch::Code& code : batch.put_codes) {
+    failed_.erase(code.id);
+  }
   embedded_passages_ += batch.put_codes.size();
   code_memory_bytes_ = delta_.memory_bytes();
   unsettled_bytes_ +=
@@ -542,7 +588,7 @@ void Collection::ApplyIndexed(IndexedWrite write) {
     MutexLock lock(mutex_);
     if (!status.ok()) {
       embedding_error_ = status;
-      indexed_write_failed_ = true;
+      indexed_write_status_ = status;
     } else if (write.failures.empty()) {
       embedding_error_ = absl::OkStatus();
     } else {
@@ -561,7 +607,7 @@ absl::StatusOr<bool> Collection::IsPending(PassageId passage) const {
 }
 
 void Collection::NotifyIfSearchable() {
-  std::vector<std::function<void(absl::StatusOr<uint64_t>)>> waiters;
+  std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters;
   uint64_t failed = 0;
   {
     MutexLock lock(mutex_);
@@ -571,7 +617,7 @@ void Collection::NotifyIfSearchable() {
     failed = failed_.size();
     waiters.swap(waiters_);
   }
-  for (const auto& done : waiters) {
+  for (const auto& [number, done] : waiters) {
     done(failed);
   }
 }
@@ -587,46 +633,55 @@ void Collection::RunIndexer() {
     }
     retry_delay = std::clamp(2 * retry_delay, options_.min_retry_delay,
                              options_.max_retry_delay);
-    MutexLock lock(mutex_);
-    if (stop_indexer_) {
-      return;
+    bool is_news = false;
+    {
+      MutexLock lock(mutex_);
+      if (stopping_) {
+        return;
+      }
+      // Once for each reason, not for each attempt.
+      is_news = embedding_error_ != status;
+      embedding_error_ = status;
     }
-    // Once for each reason, not for each attempt.
-    if (embedding_error_ != status) {
-      LOG(ERROR) << "collection \"" << config_.name
-                 << "\": embedding stopped, will be tried again: " << status;
-    }
-    embedding_error_ = status;
+    LOG_IF(ERROR, is_news) << "collection \"" << config_.name
+                           << "\": embedding stopped, will be tried again: "
+                           << status;
   }
 }
 
 bool Collection::WaitForWork(absl::Duration retry_delay) {
   const absl::Time retry_time = absl::Now() + retry_delay;
   while (true) {
-    bool settle = false;
+    uint64_t unsettled = 0;
     {
       MutexLock lock(mutex_);
-      while (!stop_indexer_ && absl::Now() < retry_time) {
+      while (!stopping_ && absl::Now() < retry_time) {
         work_changed_.WaitFor(mutex_, retry_time - absl::Now());
       }
-      while (!stop_indexer_ && counts_.pending <= failed_.size() && !settle) {
-        settle =
-            unsettled_bytes_ >=
-            std::max(kMinUnsettledBytes, counts_.text_bytes / kUnsettledPart);
-        if (settle) {
-          unsettled_bytes_ = 0;
+      // A pass starts when all of the last one's writes are applied, so that no
+      // passage is in two.
+      while (!stopping_ && unsettled == 0 &&
+             (indexed_in_flight_ > 0 || counts_.pending <= failed_.size())) {
+        if (indexed_in_flight_ == 0 &&
+            unsettled_bytes_ >= std::max(kMinUnsettledBytes,
+                                         counts_.text_bytes / kUnsettledPart)) {
+          unsettled = unsettled_bytes_;
         } else {
           work_changed_.Wait(mutex_);
         }
       }
-      if (stop_indexer_) {
+      if (stopping_) {
         return false;
       }
+      // Whatever comes of it: a store that does not settle is not asked again
+      // before as much is new.
+      unsettled_bytes_ -= unsettled;
     }
-    if (!settle) {
+    if (unsettled == 0) {
       return true;
     }
-    if (const absl::Status status = store_->Settle(); !status.ok()) {
+    const absl::Status status = store_->Settle(cancel_settle_);
+    if (!status.ok() && !absl::IsCancelled(status)) {
       LOG(ERROR) << "collection \"" << config_.name
                  << "\": settling failed: " << status;
     }
@@ -641,15 +696,14 @@ absl::Status Collection::EmbedPending() {
     {
       MutexLock lock(mutex_);
       while (indexed_in_flight_ >= (ids.empty() ? 1 : kMaxIndexedInFlight) &&
-             !stop_indexer_) {
+             !stopping_) {
         work_changed_.Wait(mutex_);
       }
-      if (stop_indexer_) {
+      if (stopping_) {
         return absl::CancelledError("the collection is closing");
       }
-      if (indexed_write_failed_) {
-        indexed_write_failed_ = false;
-        return embedding_error_;
+      if (!indexed_write_status_.ok()) {
+        return std::exchange(indexed_write_status_, absl::OkStatus());
       }
       if (ids.empty()) {
         return absl::OkStatus();
@@ -665,7 +719,17 @@ absl::Status Collection::EmbedPending() {
       continue;
     }
     IndexedWrite write;
-    PITH_RETURN_IF_ERROR(EmbedInto(passages, write));
+    absl::Status status = EmbedInto(passages, write);
+    if (absl::IsUnavailable(status)) {
+      unavailable_count_ =
+          passages[0].id == unavailable_first_ ? unavailable_count_ + 1 : 1;
+      unavailable_first_ = passages[0].id;
+      if (unavailable_count_ >= kMaxUnavailable) {
+        write = {};
+        status = IsolateInto(passages, write);
+      }
+    }
+    PITH_RETURN_IF_ERROR(status);
     MutexLock lock(mutex_);
     ++indexed_in_flight_;
     queue_.push_back({.write = std::move(write)});
@@ -679,7 +743,7 @@ absl::Status Collection::EmbedInto(std::span<const Passage> passages,
   context.priority = EmbedPriority::kIngest;
   context.cancelled = [this] {
     MutexLock lock(mutex_);
-    return stop_indexer_;
+    return stopping_;
   };
   const absl::StatusOr<Matrix> vectors = EmbedPassages(passages, context);
   if (vectors.ok()) {
@@ -701,6 +765,25 @@ absl::Status Collection::EmbedInto(std::span<const Passage> passages,
   // Halves find the passages at fault in few calls.
   PITH_RETURN_IF_ERROR(EmbedInto(passages.first(passages.size() / 2), write));
   return EmbedInto(passages.subspan(passages.size() / 2), write);
+}
+
+absl::Status Collection::IsolateInto(std::span<const Passage> passages,
+                                     IndexedWrite& write) {
+  std::vector<std::pair<PassageId, absl::Status>> lost;
+  for (const Passage& passage : passages) {
+    const absl::Status status = EmbedInto(std::span(&passage, 1), write);
+    if (absl::IsUnavailable(status)) {
+      lost.emplace_back(passage.id, status);
+    } else {
+      PITH_RETURN_IF_ERROR(status);
+    }
+  }
+  if (lost.size() == passages.size()) {
+    // Nothing says that it is the passages.
+    return lost[0].second;
+  }
+  write.failures.insert(write.failures.end(), lost.begin(), lost.end());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Matrix> Collection::EmbedPassages(
@@ -749,22 +832,34 @@ absl::StatusOr<std::optional<StoredDocument>> Collection::Get(
 absl::StatusOr<std::vector<DocumentListing>> Collection::List(
     std::string_view prefix, std::optional<std::string_view> after,
     size_t limit) const {
-  PITH_ASSIGN_OR_RETURN(const std::vector<DocumentSummary> summaries,
-                        store_->ListDocuments(prefix, after, limit));
   std::vector<DocumentListing> listings;
-  for (const DocumentSummary& summary : summaries) {
-    PITH_ASSIGN_OR_RETURN(const std::optional<DocumentRecord> record,
-                          store_->GetDocument(summary.number));
-    if (!record) {
-      continue;
+  std::optional<std::string> last;
+  if (after) {
+    last = std::string(*after);
+  }
+  // More than once only if documents are deleted between the reads.
+  while (listings.size() < limit) {
+    const size_t wanted = limit - listings.size();
+    PITH_ASSIGN_OR_RETURN(const std::vector<DocumentSummary> summaries,
+                          store_->ListDocuments(prefix, last, wanted));
+    for (const DocumentSummary& summary : summaries) {
+      last = summary.id;
+      PITH_ASSIGN_OR_RETURN(const std::optional<DocumentRecord> record,
+                            store_->GetDocument(summary.number));
+      if (!record) {
+        continue;
+      }
+      DocumentListing listing{.id = record->id,
+                              .title = record->title,
+                              .passages = record->passages.size()};
+      for (const PassageEntry& entry : record->passages) {
+        listing.text_bytes += entry.bytes;
+      }
+      listings.push_back(std::move(listing));
     }
-    DocumentListing listing{.id = record->id,
-                            .title = record->title,
-                            .passages = record->passages.size()};
-    for (const PassageEntry& entry : record->passages) {
-      listing.text_bytes += entry.bytes;
+    if (summaries.size() < wanted) {
+      break;
     }
-    listings.push_back(std::move(listing));
   }
   return listings;
 }

@@ -1,9 +1,12 @@
 #ifndef PITH_CORE_INDEX_COLLECTION_H_
 #define PITH_CORE_INDEX_COLLECTION_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -78,6 +81,7 @@ struct SearchHit {
   std::string title;
   Metadata metadata;
   std::string text;
+  // What is embedded in front of the text.
   std::string heading_path;
   uint64_t offset = 0;
   // From 1.
@@ -136,12 +140,16 @@ class Collection {
       const CollectionConfig& config, std::unique_ptr<PassageStore> store,
       Embedder& embedder, const Options& options);
 
-  // Applies the writes that are queued, then stops. Waiters of WhenSearchable
-  // get kUnavailable.
+  // As Close.
   ~Collection();
 
   Collection(const Collection&) = delete;
   Collection& operator=(const Collection&) = delete;
+
+  // Stops both threads and waits for them: writes that are queued or come later
+  // and those who wait in WhenSearchable get kUnavailable. Reads go on. May be
+  // called again, by one thread at a time.
+  void Close() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const CollectionConfig& config() const { return config_; }
   Embedder& embedder() const { return embedder_; }
@@ -162,8 +170,11 @@ class Collection {
   absl::StatusOr<DeleteResult> DeleteAndWait(std::vector<std::string> ids);
 
   // Calls `done` once no passage waits for its embedding, apart from those that
-  // cannot be embedded, whose number it gets.
-  void WhenSearchable(std::function<void(absl::StatusOr<uint64_t>)> done);
+  // cannot be embedded, whose number it gets. The result, if it has to wait, is
+  // for ForgetWaiter.
+  uint64_t WhenSearchable(std::function<void(absl::StatusOr<uint64_t>)> done);
+  // Nobody waits any more: `done` is dropped, unless it runs already.
+  void ForgetWaiter(uint64_t waiter);
 
   absl::StatusOr<std::optional<StoredDocument>> Get(std::string_view id) const;
 
@@ -219,6 +230,10 @@ class Collection {
 
   // Writer thread.
   void RunWriter();
+  // Waits for writes and takes the next group from the queue: one IndexedWrite,
+  // or puts and deletes with distinct documents. Empty if the writer is to
+  // stop.
+  std::vector<QueuedWrite> NextGroup() ABSL_LOCKS_EXCLUDED(mutex_);
   void ApplyPutsAndDeletes(std::vector<QueuedWrite> writes);
   void ApplyIndexed(IndexedWrite write);
   absl::StatusOr<PutResult> AddPut(const DocumentInput& input,
@@ -244,6 +259,11 @@ class Collection {
   // Waits until `retry_delay` is over and a passage is to be embedded, and
   // settles the store when there is time. False if the indexer is to stop.
   bool WaitForWork(absl::Duration retry_delay) ABSL_LOCKS_EXCLUDED(mutex_);
+  // As EmbedInto, one passage at a time, for a batch whose embedding lost the
+  // model's process again and again: those passages that do so alone are
+  // failures, unless all do.
+  absl::Status IsolateInto(std::span<const Passage> passages,
+                           IndexedWrite& write);
 
   // The passages among `ids` that exist, in order.
   absl::StatusOr<std::vector<Passage>> ReadExisting(
@@ -278,15 +298,20 @@ class Collection {
   // Used by the writer thread alone once the threads run.
   Delta delta_;
 
+  // Used by the indexer thread alone: how often in a row a batch that begins
+  // with this passage lost the model's process.
+  PassageId unavailable_first_{};
+  int unavailable_count_ = 0;
+
   mutable Mutex mutex_;
   CondVar write_queued_;
   CondVar work_changed_;
-  std::vector<QueuedWrite> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<QueuedWrite> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  // IndexedWrites that the writer has not yet committed, and whether one failed
-  // since the indexer last looked.
+  // IndexedWrites that the writer has not yet committed, and why one failed, if
+  // one did since the indexer last looked.
   size_t indexed_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool indexed_write_failed_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status indexed_write_status_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const Generation> generation_ ABSL_GUARDED_BY(mutex_);
   StoreCounts counts_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<PassageId, absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
@@ -295,10 +320,11 @@ class Collection {
   size_t code_memory_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Bytes of text and codes written since the store was last settled.
   uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::function<void(absl::StatusOr<uint64_t>)>> waiters_
+  std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters_
       ABSL_GUARDED_BY(mutex_);
-  bool stop_indexer_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stop_writer_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> cancel_settle_ = false;
 
   std::thread writer_;
   std::thread indexer_;

@@ -8,6 +8,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 #include "core/base/coding.h"
 #include "core/base/status_macros.h"
@@ -57,14 +59,29 @@ std::string MakeContext(std::string_view title, std::string_view heading_path,
     context =
         absl::StrCat(AbslView(title), AbslView(kHeadingSeparator), context);
   }
-  while (counter.CountTokens(context) > max_tokens) {
-    const size_t separator = context.find(kHeadingSeparator);
-    if (separator == std::string::npos) {
-      return "";
+  // From the innermost part outwards, each counted once.
+  const std::vector<absl::string_view> parts =
+      absl::StrSplit(context, AbslView(kHeadingSeparator));
+  const int separator_tokens = counter.CountTokens(kHeadingSeparator);
+  size_t first = parts.size();
+  for (int tokens = 0; first > 0; --first) {
+    tokens += counter.CountTokens(StdView(parts[first - 1]));
+    if (tokens > max_tokens) {
+      break;
     }
-    context.erase(0, separator + kHeadingSeparator.size());
+    tokens += separator_tokens;
   }
-  return context;
+  return absl::StrJoin(parts.begin() + static_cast<std::ptrdiff_t>(first),
+                       parts.end(), AbslView(kHeadingSeparator));
+}
+
+size_t MetadataBytes(const Metadata& metadata) {
+  size_t bytes = 0;
+  for (const auto& [key, value] : metadata) {
+    const auto* text = std::get_if<std::string>(&value);
+    bytes += key.size() + (text == nullptr ? sizeof(int64_t) : text->size());
+  }
+  return bytes;
 }
 
 ChunkedText Cut(const DocumentInput& input, int reserved_tokens,
@@ -100,8 +117,20 @@ absl::Status CheckDocument(const DocumentInput& input) {
         absl::StrCat("text of ", input.text.size(),
                      " bytes is over the limit of ", kMaxDocumentBytes)));
   }
+  if (input.title.size() > kMaxTitleBytes) {
+    return in_document(absl::InvalidArgumentError(
+        absl::StrCat("title of ", input.title.size(),
+                     " bytes is over the limit of ", kMaxTitleBytes)));
+  }
+  if (const size_t bytes = MetadataBytes(input.metadata);
+      bytes > kMaxMetadataBytes) {
+    return in_document(absl::InvalidArgumentError(
+        absl::StrCat("metadata of ", bytes, " bytes is over the limit of ",
+                     kMaxMetadataBytes)));
+  }
   PITH_RETURN_IF_ERROR(in_document(CheckText(input.text)));
-  PITH_RETURN_IF_ERROR(in_document(CheckText(input.title)));
+  PITH_RETURN_IF_ERROR(
+      in_document(Annotate(CheckUtf8Text(input.title), "title")));
   if (Trimmed(input.text).empty()) {
     return in_document(absl::InvalidArgumentError("text is empty"));
   }
@@ -112,6 +141,7 @@ ContentHash HashDocument(const DocumentInput& input) {
   std::string bytes;
   PutVarint(static_cast<uint64_t>(input.format), bytes);
   PutString(input.title, bytes);
+  PutVarint(input.metadata.size(), bytes);
   for (const auto& [key, value] : input.metadata) {
     PutString(key, bytes);
     PutVarint(value.index(), bytes);
@@ -130,12 +160,9 @@ ContentHash HashDocument(const DocumentInput& input) {
   }
   Sha256 sha;
   sha.Update(bytes);
-  // The text comes last, so that where it begins needs no length.
+  // The text comes last, so that its end needs no length.
   sha.Update(input.text);
-  const auto digest = sha.Finish();
-  ContentHash hash;
-  std::copy_n(digest.begin(), hash.bytes.size(), hash.bytes.begin());
-  return hash;
+  return sha.FinishContent();
 }
 
 std::string EmbeddedText(const Passage& passage,
@@ -154,6 +181,12 @@ absl::StatusOr<DocumentChange> PlanDocumentChange(
     const TokenCounter& counter) {
   const int context_tokens = ContextTokens(config, counter);
   const ChunkedText cut = Cut(input, context_tokens, config, counter);
+  if (cut.chunks.empty() || (config.chunking == Chunking::kNone &&
+                             counter.CountTokens(input.text) == 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "document \"", input.id, "\": the text has no token of model \"",
+        config.model.name, "\""));
+  }
 
   DocumentChange change;
   DocumentRecord& record = change.record;

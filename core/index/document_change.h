@@ -29,6 +29,9 @@ struct DocumentInput {
 };
 
 inline constexpr size_t kMaxDocumentIdBytes = 4096;
+inline constexpr size_t kMaxTitleBytes = 1024;
+// Of all keys and values together.
+inline constexpr size_t kMaxMetadataBytes = size_t{64} << 10;
 inline constexpr size_t kMaxDocumentBytes = size_t{64} << 20;
 
 // kInvalidArgument naming the field and the bound.
@@ -53,9 +56,10 @@ struct DocumentChange {
 
 // Cuts `input` into passages. Those whose context and text equal a passage of
 // the stored document keep its id, wherever they stand now; the others get new
-// serials. `old_record` and `old_passages` are the stored document and its
-// passages in order; null and empty for a new one. kResourceExhausted if
-// the document's serials are used up.
+// serials. kInvalidArgument if the text has no token. `old_record` and
+// `old_passages` are the stored document and its passages in order; null and
+// empty for a new one. kResourceExhausted if the document's serials are used
+// up.
 absl::StatusOr<DocumentChange> PlanDocumentChange(
     const DocumentInput& input, const ContentHash& content_hash,
     DocumentNumber number, const DocumentRecord* old_record,

@@ -1,6 +1,7 @@
 #ifndef PITH_CORE_STORAGE_PASSAGE_STORE_H_
 #define PITH_CORE_STORAGE_PASSAGE_STORE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -107,7 +108,9 @@ class PassageStore {
           visit) const = 0;
 
   // Flushes and compacts until the bytes on disk are those of a store at rest.
-  virtual absl::Status Settle() = 0;
+  // kCancelled soon after `cancelled` becomes true; what was done until then
+  // stays done.
+  virtual absl::Status Settle(std::atomic<bool>& cancelled) = 0;
 };
 
 }  // namespace pith

@@ -107,15 +107,6 @@ std::string EncodeDocumentKey(DocumentNumber number) {
   return key;
 }
 
-absl::StatusOr<DocumentNumber> DecodeDocumentKey(std::string_view key) {
-  Decoder decoder(key);
-  const uint64_t number = decoder.BigEndian64();
-  if (!decoder.done() || number > kMaxDocumentNumber) {
-    return Damaged("document key", key);
-  }
-  return DocumentNumber{number};
-}
-
 std::string EncodePassageKey(PassageId id) {
   std::string key;
   PutBigEndian64(static_cast<uint64_t>(id), key);

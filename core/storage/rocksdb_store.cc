@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "glog/logging.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
@@ -34,6 +38,9 @@ constexpr uint32_t kFormatVersion = 1;
 constexpr char kFormatKey[] = "format";
 constexpr char kConfigurationKey[] = "configuration";
 constexpr char kCountsKey[] = "counts";
+
+constexpr char kWitnessFile[] = "WITNESS";
+constexpr uint64_t kMaxWitnessBytes = 256;
 
 // Positions in kColumnNames and in Database::columns.
 enum Column : size_t {
@@ -68,6 +75,9 @@ absl::Status FromRocksDb(const rocksdb::Status& status,
   if (status.IsNoSpace() || status.IsMemoryLimit() ||
       status.subcode() == rocksdb::Status::kSpaceLimit) {
     return absl::ResourceExhaustedError(message);
+  }
+  if (status.IsManualCompactionPaused()) {
+    return absl::CancelledError(message);
   }
   if (status.IsBusy() || status.IsTryAgain() || status.IsTimedOut()) {
     return absl::UnavailableError(message);
@@ -115,10 +125,21 @@ absl::Status Rename(const fs::path& from, const fs::path& to,
   return FromRocksDb(parent->Fsync(), action);
 }
 
-// RocksDB's own recovery from a full disk polls; a Commit that finds the store
-// stopped resumes it instead, so that it never waits for a poll.
-class NoAutomaticRecovery : public rocksdb::EventListener {
+// A Commit that finds the store stopped resumes it.
+class RecoveryByCommit : public rocksdb::EventListener {
  public:
+  // RocksDB takes I/O errors other than a full disk for fatal, and resumes
+  // from none of those. What it does to resume is sound for them too: it
+  // writes what is in memory to new files and drops the ones that failed.
+  void OnBackgroundError(rocksdb::BackgroundErrorReason /*reason*/,
+                         rocksdb::Status* error) override {
+    if (error->IsIOError() && !error->IsIOFenced() &&
+        error->severity() == rocksdb::Status::Severity::kFatalError) {
+      *error = rocksdb::Status(*error, rocksdb::Status::Severity::kHardError);
+    }
+  }
+
+  // RocksDB's own recovery from a full disk polls.
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
                             rocksdb::Status /*error*/,
                             bool* auto_recovery) override {
@@ -141,7 +162,7 @@ struct RocksDbShared::State {
     options.env = env;
     options.write_buffer_manager = write_buffers;
     options.max_background_jobs = background_threads + 1;
-    options.listeners = {std::make_shared<NoAutomaticRecovery>()};
+    options.listeners = {std::make_shared<RecoveryByCommit>()};
     options.paranoid_checks = true;
     // Damage in the middle of a log is an error; a record that a crash cut off
     // at its end was never acknowledged.
@@ -260,11 +281,30 @@ struct RocksDbStore::Database {
     return *std::move(value);
   }
 
+  // After a failed write or flush RocksDB refuses all writes until it is
+  // resumed, which flushes what the damaged log was to keep and starts a new
+  // log. It keeps a damaged log if there is nothing to flush, so that there
+  // must be something; the counts are put unchanged and outside the log, and
+  // nothing is lost with them. Nothing may be written to a damaged log, not
+  // even to see it fail.
+  absl::Status Resume() const {
+    PITH_ASSIGN_OR_RETURN(const std::string counts, GetMeta(kCountsKey));
+    PITH_RETURN_IF_ERROR(FromRocksDb(db->Resume(), Action("resume")));
+    rocksdb::WriteOptions options;
+    options.disableWAL = true;
+    PITH_RETURN_IF_ERROR(
+        FromRocksDb(db->Put(options, columns[kMeta], kCountsKey, counts),
+                    Action("resume")));
+    return FromRocksDb(db->Resume(), Action("resume"));
+  }
+
   absl::Status Compact(Column column,
-                       rocksdb::BottommostLevelCompaction bottommost) const {
+                       rocksdb::BottommostLevelCompaction bottommost,
+                       std::atomic<bool>& cancelled) const {
     rocksdb::CompactRangeOptions options;
     options.exclusive_manual_compaction = false;
     options.bottommost_level_compaction = bottommost;
+    options.canceled = &cancelled;
     return FromRocksDb(
         db->CompactRange(options, columns[column], nullptr, nullptr),
         Action("compact"));
@@ -317,10 +357,63 @@ struct RocksDbStore::Database {
     return database;
   }
 
-  // Why a store with other column families than ours cannot be opened. Reads no
-  // more than the format.
-  static absl::Status ExplainColumns(const fs::path& directory,
-                                     const RocksDbShared::State& shared) {
+  // Notes beside the manifest how long it is. RocksDB takes a manifest that was
+  // cut off for the state that the rest of it describes, and then removes the
+  // tables that are not in it; a manifest only grows, so that its length tells.
+  absl::Status WriteWitness() const {
+    std::vector<std::string> files;
+    uint64_t manifest_bytes = 0;
+    PITH_RETURN_IF_ERROR(FromRocksDb(
+        db->GetLiveFiles(files, &manifest_bytes, /*flush_memtable=*/false),
+        Action("list files of")));
+    const auto manifest =
+        std::find_if(files.begin(), files.end(), [](const std::string& file) {
+          return absl::StartsWith(file, "/MANIFEST-");
+        });
+    if (manifest == files.end()) {
+      return absl::InternalError(
+          absl::StrCat(Action("list files of"), ": there is no manifest"));
+    }
+    return WriteFileAtomically(
+        fs::path(name) / kWitnessFile,
+        absl::StrCat(manifest->substr(1), " ", manifest_bytes, "\n"));
+  }
+
+  // kDataLoss if the manifest is shorter than it was when last looked at.
+  static absl::Status CheckWitness(const fs::path& directory) {
+    const absl::StatusOr<std::string> witness =
+        ReadFile(directory / kWitnessFile, kMaxWitnessBytes);
+    const absl::StatusOr<std::string> current =
+        ReadFile(directory / "CURRENT", kMaxWitnessBytes);
+    // Without one of them RocksDB will say what is wrong, if anything is.
+    if (!witness.ok() || !current.ok()) {
+      return absl::OkStatus();
+    }
+    const std::vector<std::string> fields =
+        absl::StrSplit(absl::StripSuffix(*witness, "\n"), ' ');
+    uint64_t bytes = 0;
+    if (fields.size() != 2 || !absl::SimpleAtoi(fields[1], &bytes)) {
+      return absl::DataLossError(
+          absl::StrCat("open store ", directory.string(), ": ", kWitnessFile,
+                       " does not say how long the manifest is"));
+    }
+    // RocksDB starts a manifest at each open; the note may be of an older one.
+    if (absl::StripSuffix(*current, "\n") != fields[0]) {
+      return absl::OkStatus();
+    }
+    std::error_code error;
+    const uint64_t actual = fs::file_size(directory / fields[0], error);
+    if (!error && actual < bytes) {
+      return absl::DataLossError(absl::StrCat("open store ", directory.string(),
+                                              ": ", fields[0], " has ", actual,
+                                              " bytes, it had ", bytes));
+    }
+    return absl::OkStatus();
+  }
+
+  // Changes nothing in the directory.
+  static absl::Status CheckFormat(const fs::path& directory,
+                                  const RocksDbShared::State& shared) {
     Database database;
     database.name = directory.string();
     rocksdb::DB* db = nullptr;
@@ -330,10 +423,7 @@ struct RocksDbStore::Database {
         &db);
     database.db.reset(db);
     PITH_RETURN_IF_ERROR(FromOpening(status, database.Action("open")));
-    PITH_RETURN_IF_ERROR(database.CheckFormat());
-    return absl::DataLossError(absl::StrCat(
-        database.Action("open"), ": its column families are not those of ",
-        "format ", kFormatVersion));
+    return database.CheckFormat();
   }
 
   static absl::Status Create(const fs::path& directory,
@@ -369,7 +459,11 @@ RocksDbStore::RocksDbStore(std::unique_ptr<Database> database,
     : database_(std::move(database)),
       configuration_(std::move(configuration)) {}
 
-RocksDbStore::~RocksDbStore() = default;
+RocksDbStore::~RocksDbStore() {
+  if (const absl::Status status = database_->WriteWitness(); !status.ok()) {
+    LOG(WARNING) << status;
+  }
+}
 
 absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Create(
     const fs::path& directory, std::string_view configuration,
@@ -408,18 +502,23 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(
       rocksdb::DB::ListColumnFamilies(shared.state_->DatabaseOptions(),
                                       directory.string(), &columns),
       action));
+  PITH_RETURN_IF_ERROR(Database::CheckWitness(directory));
+  // A newer format may mean anything, so that not even a log may be replayed.
+  PITH_RETURN_IF_ERROR(Database::CheckFormat(directory, *shared.state_));
   if (!std::is_permutation(columns.begin(), columns.end(), kColumnNames.begin(),
                            kColumnNames.end())) {
-    return Database::ExplainColumns(directory, *shared.state_);
+    return absl::DataLossError(
+        absl::StrCat(action, ": its column families are not those of format ",
+                     kFormatVersion));
   }
   PITH_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                         Database::Open(directory, *shared.state_));
-  PITH_RETURN_IF_ERROR(database->CheckFormat());
   PITH_ASSIGN_OR_RETURN(std::string configuration,
                         database->GetMeta(kConfigurationKey));
   std::unique_ptr<RocksDbStore> store(
       new RocksDbStore(std::move(database), std::move(configuration)));
   PITH_RETURN_IF_ERROR(store->GetCounts().status());
+  PITH_RETURN_IF_ERROR(store->database_->WriteWitness());
   return store;
 }
 
@@ -463,9 +562,8 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kSynced;
   rocksdb::Status status = database_->db->Write(options, &write);
-  // After a failed write or flush RocksDB refuses all writes until it is
-  // resumed, which flushes what the damaged log was to keep.
-  if (!status.ok() && database_->db->Resume().ok()) {
+  if (!status.ok()) {
+    PITH_RETURN_IF_ERROR(database_->Resume());
     status = database_->db->Write(options, &write);
   }
   return FromRocksDb(status, database_->Action("write to"));
@@ -576,22 +674,25 @@ absl::Status RocksDbStore::VisitCodes(
   return FromRocksDb(it->status(), database_->Action("read codes of"));
 }
 
-absl::Status RocksDbStore::Settle() {
+absl::Status RocksDbStore::Settle(std::atomic<bool>& cancelled) {
+  if (cancelled) {
+    return absl::CancelledError(database_->Action("settle"));
+  }
   PITH_RETURN_IF_ERROR(FromRocksDb(
       database_->db->Flush(rocksdb::FlushOptions(), database_->columns),
       database_->Action("flush")));
   for (size_t i = 0; i < kColumnCount; ++i) {
     const Column column = static_cast<Column>(i);
     using rocksdb::BottommostLevelCompaction;
-    PITH_RETURN_IF_ERROR(
-        database_->Compact(column, BottommostLevelCompaction::kSkip));
+    PITH_RETURN_IF_ERROR(database_->Compact(
+        column, BottommostLevelCompaction::kSkip, cancelled));
     PITH_ASSIGN_OR_RETURN(const bool at_rest, database_->IsAtRest(column));
     if (!at_rest) {
       PITH_RETURN_IF_ERROR(database_->Compact(
-          column, BottommostLevelCompaction::kForceOptimized));
+          column, BottommostLevelCompaction::kForceOptimized, cancelled));
     }
   }
-  return absl::OkStatus();
+  return database_->WriteWitness();
 }
 
 }  // namespace pith

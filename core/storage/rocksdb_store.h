@@ -1,6 +1,7 @@
 #ifndef PITH_CORE_STORAGE_ROCKSDB_STORE_H_
 #define PITH_CORE_STORAGE_ROCKSDB_STORE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -77,7 +78,7 @@ class RocksDbStore : public PassageStore {
   absl::Status VisitCodes(
       const std::function<absl::Status(PassageId, std::string_view code)>&
           visit) const override;
-  absl::Status Settle() override;
+  absl::Status Settle(std::atomic<bool>& cancelled) override;
 
   const std::string& configuration() const { return configuration_; }
 

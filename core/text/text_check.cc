@@ -94,6 +94,10 @@ absl::Status CheckText(std::string_view bytes) {
                           "is UTF-16, not UTF-8: byte order mark at byte 0"),
                       kNotUtf8Reason);
   }
+  return CheckUtf8Text(bytes);
+}
+
+absl::Status CheckUtf8Text(std::string_view bytes) {
   if (const size_t nul = bytes.find('\0'); nul != bytes.npos) {
     return WithReason(absl::InvalidArgumentError(
                           absl::StrCat("is a binary file: NUL at byte ", nul)),

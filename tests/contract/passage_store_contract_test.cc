@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -106,7 +107,8 @@ class PassageStoreContract : public testing::TestWithParam<StoreKind> {
       check();
     }
     SCOPED_TRACE("settled");
-    EXPECT_OK(store().Settle());
+    std::atomic<bool> cancelled = false;
+    EXPECT_OK(store().Settle(cancelled));
     check();
   }
 
@@ -407,6 +409,14 @@ TEST_P(PassageStoreContract, CodesAreVisitedInOrderOfIdUntilTheVisitorStops) {
     EXPECT_THAT(AllCodes(store()), testing::SizeIs(4));
     EXPECT_THAT(*store().ListPending(PassageId{0}, 10), IsEmpty());
   });
+}
+
+TEST_P(PassageStoreContract, SettlingThatIsCancelledLeavesWhatWasCommitted) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  std::atomic<bool> cancelled = true;
+  EXPECT_THAT(store().Settle(cancelled),
+              StatusIs(absl::StatusCode::kCancelled, "settle store"));
+  AtEveryStage([&] { EXPECT_EQ(*store().GetCounts(), TwoDocuments().counts); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #ifndef PITH_TESTS_FAKES_IN_MEMORY_PASSAGE_STORE_H_
 #define PITH_TESTS_FAKES_IN_MEMORY_PASSAGE_STORE_H_
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
@@ -129,7 +130,9 @@ class InMemoryPassageStore : public PassageStore {
     return absl::OkStatus();
   }
 
-  absl::Status Settle() override { return absl::OkStatus(); }
+  absl::Status Settle(std::atomic<bool>& cancelled) override {
+    return cancelled ? absl::CancelledError("settle store") : absl::OkStatus();
+  }
 
  private:
   template <typename Map, typename Key>

@@ -396,6 +396,35 @@ TEST_F(Cli, AddSaysWhenThereIsNothingToDo) {
                                     "embedded"));
 }
 
+TEST_F(Cli, AddSaysHowManyPassagesCouldNotBeEmbedded) {
+  v1::Operation report = Report(v1::Operation::STATE_SUCCEEDED);
+  report.mutable_add_source()->set_added(2);
+  report.mutable_add_source()->set_passages_to_embed(10);
+  report.mutable_add_source()->set_passages_embedded(7);
+  world_.reports = {report};
+  const Result result = Run({"add", "docs"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              HasSubstr("7 passages embedded in 4.0 s; 3 passages could not be "
+                        "embedded (pith status says why)\n"));
+}
+
+TEST_F(Cli, ArgumentsThatAreNotUtf8AreNamed) {
+  HaveDefaultCollection();
+  std::ofstream(folder_ / "caf\xe9.txt") << "text";
+  for (const char* command : {"add", "search", "get", "rm", "ls"}) {
+    const Result result = Run({command, "caf\xe9.txt"});
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_EQ(result.err, "pith: argument \"caf\uFFFD.txt\" is not UTF-8\n");
+  }
+  fs::create_symlink("caf\xe9.txt", folder_ / "link.txt");
+  const Result linked = Run({"add", "link.txt"});
+  EXPECT_EQ(linked.exit_code, 2);
+  EXPECT_THAT(linked.err, AllOf(HasSubstr("pith: add link.txt: its path "),
+                                HasSubstr("caf\uFFFD.txt is not UTF-8\n")));
+  EXPECT_TRUE(world_.added.empty());
+}
+
 TEST_F(Cli, AddNamesAFileByItsRealPath) {
   fs::create_directory_symlink("docs", folder_ / "link");
   world_.reports = {Report(v1::Operation::STATE_SUCCEEDED)};
@@ -568,6 +597,10 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   world_.collections["default"].set_documents(1234);
   world_.collections["default"].set_text_bytes(2000);
   world_.collections["default"].set_disk_bytes(900);
+  world_.collections["default"].set_failed_passages(317);
+  world_.collections["default"].mutable_embedding_error()->set_code(8);
+  world_.collections["default"].mutable_embedding_error()->set_message(
+      "the worker ran out of memory");
   world_.collections["broken"].set_name("broken");
   world_.collections["broken"].mutable_error()->set_code(15);
   world_.collections["broken"].mutable_error()->set_message("bad block");
@@ -576,6 +609,9 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   EXPECT_THAT(
       result.out,
       AllOf(HasSubstr("pid 1234"), HasSubstr("1,234"), HasSubstr("45 %"),
+            HasSubstr("  317  "),
+            HasSubstr("default embedding failed: RESOURCE_EXHAUSTED: the "
+                      "worker ran out of memory\n"),
             HasSubstr("broken cannot be served: DATA_LOSS: bad "
                       "block")));
   EXPECT_EQ(ParseJson(Run({"status", "--json"}).out)["pid"], 1234);
@@ -669,6 +705,12 @@ TEST_F(CliDaemon, GetsTheArgumentsOfStart) {
   EXPECT_THAT(Run({"daemon", "start"}).out, HasSubstr("daemon already runs"));
   EXPECT_EQ(ReadFile(folder_ / "data/pithd.log").value(),
             "argument --verbose\nargument -c\n");
+}
+
+TEST_F(CliDaemon, StartsInTheFolderOfItsCommand) {
+  UseScript("echo in $(pwd) >&2; exit 7");
+  EXPECT_THAT(Run({"daemon", "start"}).err,
+              HasSubstr(absl::StrCat("in ", folder_.string())));
 }
 
 TEST_F(CliDaemon, IsOneHoweverManyCommandsStartIt) {

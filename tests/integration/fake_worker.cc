@@ -26,9 +26,9 @@
 //
 // PITH_FAKE_LOAD_ERROR   loading fails with this message (kDataLoss)
 // PITH_FAKE_CRASH_TOKEN  a batch with this token id kills the process
-// PITH_FAKE_NAN_TOKEN    the vector of a text with this token id is not a
-// number PITH_FAKE_GATE         prefix of FIFOs; batch N of the process, from
-// 0, first
+// PITH_FAKE_NAN_TOKEN    the vector of a text with this token id is no number
+// PITH_FAKE_NORM         the norm of every vector, instead of 1
+// PITH_FAKE_GATE         prefix of FIFOs; batch N of the process, from 0, first
 //                        opens PREFIX.N, if there is one, for reading and waits
 //                        until whoever opened it for writing closes it
 
@@ -88,8 +88,10 @@ class FakeEngine : public Engine {
                     std::atoi(nan)) != tokens.ids.begin() + end) {
         squares = std::numeric_limits<float>::quiet_NaN();
       }
+      const char* norm = std::getenv("PITH_FAKE_NORM");
+      const float scale = norm == nullptr ? 1 : std::strtof(norm, nullptr);
       for (float& value : row) {
-        value /= std::sqrt(squares);
+        value *= scale / std::sqrt(squares);
       }
     }
     return vectors;

@@ -306,6 +306,14 @@ TEST_F(ModelEmbedderTest, AWorkerKilledDuringABatchCostsARetry) {
   kill(first, SIGKILL);
   ASSERT_TRUE(Eventually([&] { return IsGone(first); }));
   gate = UniqueFd();
+  const auto is_over = [&] {
+    return call.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  };
+  ASSERT_TRUE(Eventually([&] {
+    const pid_t pid = embedder->worker_status().pid;
+    return (pid != 0 && pid != first) || is_over();
+  }));
+  ASSERT_FALSE(is_over()) << call.get().status();
   gate = gates.Await(0);
   gate = UniqueFd();
   EXPECT_OK(call.get());
@@ -348,6 +356,16 @@ TEST_F(ModelEmbedderTest, AVectorThatIsNotANumberIsTheModelsError) {
   EXPECT_THAT(Embed(*embedder, {"dog", "the fox"}),
               StatusIs(absl::StatusCode::kInternal, "of norm nan, not 1"));
   EXPECT_OK(Embed(*embedder, {"dog"}));
+}
+
+// The codes' encoder takes a norm that is off by 1 % for a programming error.
+TEST_F(ModelEmbedderTest, ANormThatTheCodesWouldNotTakeIsTheModelsError) {
+  for (const char* norm : {"0.99", "0.992", "1.008", "1.01"}) {
+    const ScopedVariable variable("PITH_FAKE_NORM", norm);
+    EXPECT_THAT(Embed(*Create(), {"dog"}),
+                StatusIs(absl::StatusCode::kInternal,
+                         absl::StrCat("of norm ", std::string(norm, 4))));
+  }
 }
 
 TEST_F(ModelEmbedderTest, AFailedBatchFailsTheWholeCall) {
@@ -458,6 +476,17 @@ TEST_F(ModelEmbedderTest, DestructionDoesNotWaitForAnAbandonedBatch) {
   const absl::Time begin = absl::Now();
   embedder.reset();
   EXPECT_LT(absl::Now() - begin, options_.batch_timeout / 2);
+}
+
+TEST_F(ModelEmbedderTest, RefusesATokenizerWithIdsThatTheModelLacks) {
+  EXPECT_OK(TryCreate());
+  --spec_.encoder.vocab_size;
+  const int largest = spec_.encoder.vocab_size;
+  EXPECT_THAT(TryCreate(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       absl::StrCat("ids up to ", largest,
+                                    ", vocab_size in config.json is ",
+                                    spec_.encoder.vocab_size)));
 }
 
 TEST_F(ModelEmbedderTest, RefusesOptionsOutOfRange) {

@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -28,7 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::Optional;
 
-// Lets tests refuse appends to files.
+// Lets tests refuse appends to files and syncs of them.
 class FaultyFileSystem : public rocksdb::FileSystemWrapper {
  public:
   FaultyFileSystem()
@@ -36,9 +38,16 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
 
   const char* Name() const override { return "FaultyFileSystem"; }
 
-  enum class Fault { kNone, kInputOutput, kNoSpace };
+  enum class Fault { kNone, kInputOutput, kNoSpace, kSync };
   // From now on, for files that are open too.
   void Inject(Fault fault) { fault_ = fault; }
+
+  int tables_created() const { return tables_created_; }
+  // Makes `flag` true once as many tables as `count` have been created.
+  void RaiseAtTable(int count, std::atomic<bool>* flag) {
+    raised_ = flag;
+    raise_at_ = count;
+  }
 
   rocksdb::IOStatus NewWritableFile(
       const std::string& name, const rocksdb::FileOptions& options,
@@ -48,6 +57,10 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
         target()->NewWritableFile(name, options, result, debug);
     if (status.ok()) {
       *result = std::make_unique<File>(std::move(*result), *this);
+      if (fs::path(name).extension() == ".sst" &&
+          ++tables_created_ == raise_at_) {
+        *raised_ = true;
+      }
     }
     return status;
   }
@@ -77,24 +90,42 @@ class FaultyFileSystem : public rocksdb::FileSystemWrapper {
                              rocksdb::IODebugContext* debug) override {
       return Append(bytes, options, debug);
     }
+    rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
+                           rocksdb::IODebugContext* debug) override {
+      if (owner_.fault_ == Fault::kSync) {
+        return rocksdb::IOStatus::IOError("injected");
+      }
+      return target()->Sync(options, debug);
+    }
 
    private:
     const FaultyFileSystem& owner_;
   };
 
+  // As RocksDB's own file system tells of a full disk.
+  static rocksdb::IOStatus NoSpace() {
+    rocksdb::IOStatus status = rocksdb::IOStatus::NoSpace("injected");
+    status.SetRetryable(true);
+    return status;
+  }
+
   rocksdb::IOStatus Failure() const {
     switch (fault_.load()) {
       case Fault::kNone:
+      case Fault::kSync:
         return rocksdb::IOStatus::OK();
       case Fault::kInputOutput:
         return rocksdb::IOStatus::IOError("injected");
       case Fault::kNoSpace:
-        return rocksdb::IOStatus::NoSpace("injected");
+        return NoSpace();
     }
     return rocksdb::IOStatus::OK();
   }
 
   std::atomic<Fault> fault_ = Fault::kNone;
+  std::atomic<int> tables_created_ = 0;
+  std::atomic<int> raise_at_ = 0;
+  std::atomic<std::atomic<bool>*> raised_ = nullptr;
 };
 
 class RocksDbStoreTest : public testing::Test {
@@ -123,8 +154,16 @@ class RocksDbStoreTest : public testing::Test {
     return RocksDbStore::Open(directory_, *shared_);
   }
 
-  // The directory as a crash of the process would leave it now.
-  void CrashTo(const fs::path& copy) { fs::copy(directory_, copy); }
+  // The directory as a crash of the process would leave it now, less what
+  // RocksDB is deleting because it needs it no more.
+  void CrashTo(const fs::path& copy) {
+    fs::create_directory(copy);
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      std::error_code error;
+      fs::copy_file(entry.path(), copy / entry.path().filename(), error);
+      EXPECT_TRUE(!error || !fs::exists(entry.path())) << error.message();
+    }
+  }
 
   // Files with `extension`, largest first.
   std::vector<fs::path> Files(const std::string& extension) {
@@ -139,6 +178,20 @@ class RocksDbStoreTest : public testing::Test {
                 return fs::file_size(a) > fs::file_size(b);
               });
     return files;
+  }
+
+  // The hash of every file by name, less RocksDB's messages.
+  std::map<std::string, std::string> Contents() {
+    std::map<std::string, std::string> contents;
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with("LOG")) {
+        Sha256 hash;
+        hash.Update(*ReadFile(entry.path()));
+        contents[name] = ToHex(hash.Finish());
+      }
+    }
+    return contents;
   }
 
   static void FlipByte(const fs::path& path, size_t offset) {
@@ -193,9 +246,9 @@ std::string Text(uint64_t number) {
   // As good as random, so that passages make the largest table.
   std::string text;
   while (text.size() < 1000) {
-    absl::StrAppend(
-        &text,
-        ToHex(HashContent(absl::StrCat(number, " ", text.size())).bytes));
+    Sha256 hash;
+    hash.Update(absl::StrCat(number, " ", text.size()));
+    absl::StrAppend(&text, ToHex(hash.Finish()));
   }
   return text;
 }
@@ -218,6 +271,11 @@ StoreBatch OneDocument(uint64_t number) {
 
 absl::Status CommitOne(RocksDbStore& store, uint64_t number) {
   return store.Commit(OneDocument(number), Durability::kSynced);
+}
+
+absl::Status Settle(RocksDbStore& store) {
+  std::atomic<bool> cancelled = false;
+  return store.Settle(cancelled);
 }
 
 // Documents 1 to `last` are all there, whole, and nothing after them is.
@@ -351,7 +409,7 @@ TEST_F(RocksDbStoreTest, DamagedTableIsDataLossAndNothingElse) {
   for (uint64_t number = 1; number <= 20; ++number) {
     ASSERT_OK(CommitOne(*store, number));
   }
-  ASSERT_OK(store->Settle());
+  ASSERT_OK(Settle(*store));
   store.reset();
   const fs::path table = Files(".sst").front();
   const size_t size = fs::file_size(table);
@@ -379,7 +437,7 @@ TEST_F(RocksDbStoreTest, DamagedTableIsDataLossAndNothingElse) {
 TEST_F(RocksDbStoreTest, FlippedByteOfAPassageIsDataLoss) {
   auto store = Create();
   ASSERT_OK(CommitOne(*store, 1));
-  ASSERT_OK(store->Settle());
+  ASSERT_OK(Settle(*store));
   store.reset();
   // The table's first block holds the passage.
   FlipByte(Files(".sst").front(), 10);
@@ -393,13 +451,40 @@ TEST_F(RocksDbStoreTest, FlippedByteOfAPassageIsDataLoss) {
 TEST_F(RocksDbStoreTest, TruncatedAndMissingTablesAreDataLoss) {
   auto store = Create();
   ASSERT_OK(CommitOne(*store, 1));
-  ASSERT_OK(store->Settle());
+  ASSERT_OK(Settle(*store));
   store.reset();
   const fs::path table = Files(".sst").front();
   fs::resize_file(table, fs::file_size(table) / 2);
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kDataLoss, "open store"));
   fs::remove(table);
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kDataLoss, "open store"));
+}
+
+// RocksDB itself takes a manifest that was cut off for an older state.
+TEST_F(RocksDbStoreTest, ATruncatedManifestIsDataLossAtEveryLength) {
+  auto store = Create();
+  for (uint64_t number = 1; number <= 20; ++number) {
+    ASSERT_OK(CommitOne(*store, number));
+  }
+  ASSERT_OK(Settle(*store));
+  ASSERT_OK(CommitOne(*store, 21));
+  store.reset();
+  fs::path manifest;
+  for (const auto& entry : fs::directory_iterator(directory_)) {
+    if (entry.path().filename().string().starts_with("MANIFEST-")) {
+      manifest = entry.path();
+    }
+  }
+  ASSERT_FALSE(manifest.empty());
+  const auto content = ReadFile(manifest);
+  ASSERT_OK(content);
+  for (size_t size = 0; size < content->size(); size += 7) {
+    SCOPED_TRACE(size);
+    std::ofstream(manifest, std::ios::binary) << content->substr(0, size);
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kDataLoss, "open store"));
+  }
+  std::ofstream(manifest, std::ios::binary) << *content;
+  EXPECT_OK(Open());
 }
 
 TEST_F(RocksDbStoreTest, NewerFormatIsRefusedWithBothVersions) {
@@ -411,6 +496,18 @@ TEST_F(RocksDbStoreTest, NewerFormatIsRefusedWithBothVersions) {
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        "format 2 is newer than this build, which reads up "
                        "to 1"));
+}
+
+// An old build must not touch what it does not know.
+TEST_F(RocksDbStoreTest, RefusalOfANewerFormatChangesNoByte) {
+  ASSERT_OK(CommitOne(*Create(), 1));
+  std::string version;
+  PutFixed32(2, version);
+  PutMeta("format", version);
+  const auto before = Contents();
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                               "format 2 is newer"));
+  EXPECT_EQ(Contents(), before);
 }
 
 TEST_F(RocksDbStoreTest, NewerFormatWithOtherColumnFamiliesIsRefusedTheSame) {
@@ -482,6 +579,173 @@ TEST_F(RocksDbStoreTest, FullDiskRefusesWritesUntilThereIsSpace) {
   ExpectDocuments(**reopened, 3);
 }
 
+struct FailedWrite {
+  FaultyFileSystem::Fault fault;
+  absl::StatusCode code;
+};
+constexpr FailedWrite kFailedWrites[] = {
+    {FaultyFileSystem::Fault::kInputOutput, absl::StatusCode::kInternal},
+    {FaultyFileSystem::Fault::kNoSpace, absl::StatusCode::kResourceExhausted},
+    {FaultyFileSystem::Fault::kSync, absl::StatusCode::kInternal},
+};
+
+// Nothing is in memory but what the failed write was to add.
+TEST_F(RocksDbStoreTest, WritesGoOnAfterTheFirstOneSinceOpeningFailed) {
+  uint64_t last = 0;
+  ASSERT_OK(CommitOne(*Create(), ++last));
+  for (const auto& [fault, code] : kFailedWrites) {
+    SCOPED_TRACE(static_cast<int>(fault));
+    auto store = *Open();
+    file_system_->Inject(fault);
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      EXPECT_THAT(CommitOne(*store, last + 1), StatusIs(code, "injected"));
+      ExpectDocuments(*store, last);
+    }
+    file_system_->Inject(FaultyFileSystem::Fault::kNone);
+    ASSERT_OK(CommitOne(*store, ++last));
+    ASSERT_OK(CommitOne(*store, ++last));
+    ExpectDocuments(*store, last);
+    const fs::path copy = root_ / absl::StrCat("crashed", last);
+    CrashTo(copy);
+    const auto reopened = RocksDbStore::Open(copy, *shared_);
+    ASSERT_OK(reopened);
+    ExpectDocuments(**reopened, last);
+  }
+}
+
+TEST_F(RocksDbStoreTest, WritesGoOnAfterTheFirstOneSinceSettlingFailed) {
+  const auto store = Create();
+  uint64_t last = 0;
+  ASSERT_OK(CommitOne(*store, ++last));
+  for (const auto& [fault, code] : kFailedWrites) {
+    SCOPED_TRACE(static_cast<int>(fault));
+    ASSERT_OK(Settle(*store));
+    file_system_->Inject(fault);
+    EXPECT_THAT(CommitOne(*store, last + 1), StatusIs(code, "injected"));
+    ExpectDocuments(*store, last);
+    file_system_->Inject(FaultyFileSystem::Fault::kNone);
+    ASSERT_OK(CommitOne(*store, ++last));
+    ASSERT_OK(CommitOne(*store, ++last));
+    ExpectDocuments(*store, last);
+    const fs::path copy = root_ / absl::StrCat("crashed", last);
+    CrashTo(copy);
+    const auto reopened = RocksDbStore::Open(copy, *shared_);
+    ASSERT_OK(reopened);
+    ExpectDocuments(**reopened, last);
+  }
+}
+
+TEST_F(RocksDbStoreTest, StoreMayBeSettledOrClosedAfterAFailedWrite) {
+  for (const auto& [fault, code] : kFailedWrites) {
+    SCOPED_TRACE(static_cast<int>(fault));
+    fs::remove_all(directory_);
+    auto store = Create();
+    ASSERT_OK(CommitOne(*store, 1));
+    for (uint64_t last = 1; last <= 2; ++last) {
+      file_system_->Inject(fault);
+      EXPECT_THAT(CommitOne(*store, last + 1), StatusIs(code, "injected"));
+      EXPECT_FALSE(Settle(*store).ok());
+      file_system_->Inject(FaultyFileSystem::Fault::kNone);
+      ASSERT_OK(CommitOne(*store, last + 1));
+      ASSERT_OK(Settle(*store));
+      ExpectDocuments(*store, last + 1);
+    }
+    file_system_->Inject(fault);
+    EXPECT_THAT(CommitOne(*store, 4), StatusIs(code, "injected"));
+    store.reset();
+    file_system_->Inject(FaultyFileSystem::Fault::kNone);
+    const auto reopened = Open();
+    ASSERT_OK(reopened);
+    ASSERT_OK(CommitOne(**reopened, 4));
+    ExpectDocuments(**reopened, 4);
+  }
+}
+
+// A log that a failed write left may hold its batch in part, in whole or not at
+// all, and a crash may come before the log is deleted.
+TEST_F(RocksDbStoreTest, LogOfAFailedWriteAddsNothingAfterTheNextWrite) {
+  for (const bool settled : {false, true}) {
+    for (const auto& [fault, code] : kFailedWrites) {
+      SCOPED_TRACE(absl::StrCat(settled, " ", static_cast<int>(fault)));
+      fs::remove_all(directory_);
+      const auto store = Create();
+      ASSERT_OK(CommitOne(*store, 1));
+      if (settled) {
+        ASSERT_OK(Settle(*store));
+      } else {
+        // In memory are some column families and not others.
+        ASSERT_OK(Settle(*store));
+        StoreBatch batch;
+        batch.put_codes = {{Id(1), "code"}};
+        batch.counts = *store->GetCounts();
+        ASSERT_OK(store->Commit(batch, Durability::kSynced));
+      }
+      file_system_->Inject(fault);
+      EXPECT_THAT(CommitOne(*store, 2), StatusIs(code, "injected"));
+      const fs::path copy =
+          root_ / absl::StrCat("crashed", settled, static_cast<int>(fault));
+      CrashTo(root_ / "failed");
+      file_system_->Inject(FaultyFileSystem::Fault::kNone);
+      StoreBatch batch;
+      batch.counts = *store->GetCounts();
+      ASSERT_OK(store->Commit(batch, Durability::kSynced));
+      CrashTo(copy);
+      for (const auto& entry : fs::directory_iterator(root_ / "failed")) {
+        if (entry.path().extension() == ".log") {
+          fs::copy_file(entry.path(), copy / entry.path().filename(),
+                        fs::copy_options::skip_existing);
+        }
+      }
+      fs::remove_all(root_ / "failed");
+      const auto reopened = RocksDbStore::Open(copy, *shared_);
+      ASSERT_OK(reopened);
+      ExpectDocuments(**reopened, 1);
+      EXPECT_EQ(*(*reopened)->GetDocument(DocumentNumber{2}), std::nullopt);
+      EXPECT_EQ((*(*reopened)->GetPassages(std::vector{Id(2)}))[0],
+                std::nullopt);
+    }
+  }
+}
+
+// The last table that settling creates is one that a compaction writes.
+TEST_F(RocksDbStoreTest, SettlingIsCancelledWhileItCompacts) {
+  StoreBatch batch;
+  for (uint64_t number = 1; number <= 1000; ++number) {
+    batch.put_passages.push_back({Id(number), "", "text"});
+    batch.put_codes.push_back({Id(number), Text(number)});
+  }
+  auto store = Create();
+  ASSERT_OK(store->Commit(batch, Durability::kSynced));
+  const int created = file_system_->tables_created();
+  ASSERT_OK(Settle(*store));
+  const int tables = file_system_->tables_created() - created;
+  const auto settled = DirectoryBytes(directory_);
+  ASSERT_OK(settled);
+  store.reset();
+  fs::remove_all(directory_);
+
+  store = Create();
+  ASSERT_OK(store->Commit(batch, Durability::kSynced));
+  std::atomic<bool> cancelled = false;
+  file_system_->RaiseAtTable(file_system_->tables_created() + tables,
+                             &cancelled);
+  EXPECT_THAT(store->Settle(cancelled),
+              StatusIs(absl::StatusCode::kCancelled, "compact store"));
+  EXPECT_TRUE(cancelled);
+  cancelled = false;
+  ASSERT_OK(store->Settle(cancelled));
+  EXPECT_NEAR(static_cast<double>(*DirectoryBytes(directory_)),
+              static_cast<double>(*settled), 10'000);
+  uint64_t codes = 0;
+  ASSERT_OK(store->VisitCodes([&](PassageId id, std::string_view code) {
+    ++codes;
+    EXPECT_EQ(id, Id(codes));
+    EXPECT_EQ(code, Text(codes));
+    return absl::OkStatus();
+  }));
+  EXPECT_EQ(codes, 1000u);
+}
+
 TEST_F(RocksDbStoreTest, TextIsCompressedWithADictionaryOnceSettled) {
   auto store = Create();
   StoreBatch batch;
@@ -498,12 +762,12 @@ TEST_F(RocksDbStoreTest, TextIsCompressedWithADictionaryOnceSettled) {
   }
   batch.counts.passages = batch.put_passages.size();
   ASSERT_OK(store->Commit(batch, Durability::kSynced));
-  ASSERT_OK(store->Settle());
+  ASSERT_OK(Settle(*store));
   const auto settled = DirectoryBytes(directory_);
   ASSERT_OK(settled);
   EXPECT_LT(*settled, text_bytes / 2);
   // Settled is settled: nothing more to do.
-  ASSERT_OK(store->Settle());
+  ASSERT_OK(Settle(*store));
   EXPECT_EQ(*DirectoryBytes(directory_), *settled);
 }
 

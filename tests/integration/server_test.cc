@@ -673,6 +673,117 @@ TEST_F(ServerTest, AnUnknownOperationIsNotFound) {
   EXPECT_EQ(ReasonOf(stream->Finish()), "OPERATION_NOT_FOUND");
 }
 
+TEST_F(ServerTest, WatchesThatAreCancelledAtOnceHarmNothing) {
+  for (int i = 0; i < 300; ++i) {
+    grpc::ClientContext context;
+    v1::WatchOperationRequest request;
+    request.set_id("op-99");
+    auto stream = operations_->WatchOperation(&context, request);
+    context.TryCancel();
+    stream->Finish();
+  }
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::GetStatusResponse response;
+  EXPECT_TRUE(admin_->GetStatus(&context, {}, &response).ok());
+}
+
+TEST_F(ServerTest, AnOperationThatHasNotBegunEndsWhenItIsCancelled) {
+  ASSERT_TRUE(Create("c").ok());
+  models_.embedder().Hold();
+  // The first four have the threads, and wait for the model.
+  std::vector<std::string> ids;
+  for (int i = 0; i < 6; ++i) {
+    const fs::path folder = temp_.path() / absl::StrCat("folder", i);
+    WriteFile(folder / "a.txt", absl::StrCat("word", i));
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::AddSourceRequest request;
+    request.set_collection("c");
+    request.set_path(folder.string());
+    v1::AddSourceResponse response;
+    ASSERT_TRUE(sources_->AddSource(&context, request, &response).ok());
+    ids.push_back(response.operation().id());
+  }
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::CancelOperationRequest request;
+  request.set_id(ids.back());
+  v1::CancelOperationResponse response;
+  ASSERT_TRUE(operations_->CancelOperation(&context, request, &response).ok());
+  const v1::Operation ended = WatchToEnd(ids.back());
+  EXPECT_EQ(ended.state(), v1::Operation::STATE_CANCELLED);
+  EXPECT_EQ(ended.add_source().added(), 0);
+}
+
+TEST_F(ServerTest, DeletingACollectionEndsWhatGoesOnWithIt) {
+  ASSERT_TRUE(Create("c").ok());
+  models_.embedder().Hold();
+  const fs::path folder = temp_.path() / "folder";
+  WriteFile(folder / "a.txt", "alpha");
+  v1::AddSourceResponse started;
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::AddSourceRequest request;
+    request.set_collection("c");
+    request.set_path(folder.string());
+    ASSERT_TRUE(sources_->AddSource(&context, request, &started).ok());
+  }
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::DeleteCollectionRequest request;
+    request.set_name("c");
+    v1::DeleteCollectionResponse response;
+    EXPECT_TRUE(
+        collections_->DeleteCollection(&context, request, &response).ok());
+  }
+  const v1::Operation ended = WatchToEnd(started.operation().id());
+  EXPECT_NE(ended.state(), v1::Operation::STATE_SUCCEEDED);
+  v1::SearchResponse response;
+  EXPECT_EQ(ReasonOf(Search(Query("c", "alpha"), &response)),
+            "COLLECTION_NOT_FOUND");
+}
+
+TEST_F(ServerTest, PassagesThatCannotBeEmbeddedAreNotCountedAsEmbedded) {
+  ASSERT_TRUE(Create("c").ok());
+  models_.embedder().set_failure([](std::span<const std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      if (text.find("poison") != std::string_view::npos) {
+        return absl::InternalError("the model fails on poison");
+      }
+    }
+    return absl::OkStatus();
+  });
+  WriteFile(temp_.path() / "folder" / "a.txt", "alpha");
+  WriteFile(temp_.path() / "folder" / "b.txt", "poison");
+  const v1::Operation ended = AddSource("c", temp_.path() / "folder");
+  EXPECT_EQ(ended.state(), v1::Operation::STATE_SUCCEEDED);
+  EXPECT_EQ(ended.add_source().passages_to_embed(), 2);
+  EXPECT_EQ(ended.add_source().passages_embedded(), 1);
+}
+
+TEST_F(ServerTest, OfManyWhoCreateOneCollectionOneSucceedsAndAllCanUseIt) {
+  std::vector<std::future<grpc::Status>> calls;
+  for (int i = 0; i < 4; ++i) {
+    calls.push_back(std::async(std::launch::async, [&] {
+      const grpc::Status created = Create("c");
+      EXPECT_TRUE(created.ok() || ReasonOf(created) == "COLLECTION_EXISTS")
+          << created.error_message();
+      v1::SearchResponse response;
+      const grpc::Status searched = Search(Query("c", "x"), &response);
+      EXPECT_TRUE(searched.ok()) << searched.error_message();
+      return created;
+    }));
+  }
+  int created = 0;
+  for (auto& call : calls) {
+    created += call.get().ok() ? 1 : 0;
+  }
+  EXPECT_EQ(created, 1);
+}
+
 TEST_F(ServerTest, WaitingForSearchableEndsWithTheClientsPatience) {
   ASSERT_TRUE(Create("c").ok());
   models_.embedder().Hold();

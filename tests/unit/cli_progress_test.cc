@@ -88,6 +88,15 @@ TEST(ProgressMeter, RemainingTimeIsUnknownWhileNothingMoves) {
   EXPECT_FALSE(meter.Remaining().has_value());
 }
 
+TEST(ProgressMeter, RateFallsWhileNothingIsReported) {
+  ProgressMeter meter;
+  meter.Update(Embedding(0, 100), At(0));
+  meter.Update(Embedding(50, 100), At(5));
+  meter.Advance(At(10));
+  EXPECT_DOUBLE_EQ(*meter.PassagesPerSecond(), 5);
+  EXPECT_EQ(*meter.Remaining(), absl::Seconds(10));
+}
+
 TEST(ProgressMeter, BarShowsShareWorkRateAndRemainingTime) {
   ::setlocale(LC_CTYPE, "C.UTF-8");
   ProgressMeter meter;

@@ -35,6 +35,20 @@ TEST_F(CliText, BytesThatAreNoUtf8AreReplaced) {
             "gr\u00fc\u00df \u65e5\u672c");
 }
 
+TEST_F(CliText, Utf8IsToldFromOtherBytes) {
+  for (const char* text : {"", "a", "gr\u00fc\u00df", "\xc2\x80", "\xdf\xbf",
+                           "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+                           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_TRUE(IsUtf8(text)) << text;
+  }
+  for (const char* bytes :
+       {"caf\xe9.txt", "\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80",
+        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xff",
+        "\xe2\x82", "\xe2(\xa1"}) {
+    EXPECT_FALSE(IsUtf8(bytes)) << Printable(bytes);
+  }
+}
+
 TEST_F(CliText, SnippetShowsTheLinesWithMostQueryWords) {
   const std::string text =
       "first line\n\nsecond line\nthe segment is sealed\nafter sealing\nlast\n";
@@ -103,6 +117,10 @@ TEST_F(CliText, AnArgumentMayBeAnIdOrAPath) {
                           (root / "real/gone.md").string()));
   EXPECT_THAT(IdCandidates("/a/b", root), ElementsAre("/a/b"));
   EXPECT_THAT(IdCandidates("", root), ElementsAre(""));
+}
+
+TEST_F(CliText, APathThatIsNotUtf8IsNoId) {
+  EXPECT_THAT(IdCandidates("key", "/caf\xe9"), ElementsAre("key"));
 }
 
 TEST_F(CliText, APrefixKeepsItsFinalSlash) {

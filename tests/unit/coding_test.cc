@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "gtest/gtest.h"
 
 namespace pith {
 namespace {
+
+using namespace std::string_view_literals;
 
 TEST(Coding, ValuesComeBackAndNothingIsLeft) {
   std::string bytes;
@@ -65,6 +68,17 @@ TEST(Decoder, OverlongVarintsAndValuesAboveTheBoundAreRefused) {
   Decoder bounded(bytes);
   EXPECT_EQ(bounded.Varint(10), 0u);
   EXPECT_FALSE(bounded.ok());
+}
+
+TEST(Decoder, VarintsOfMoreBytesThanNeededAreRefused) {
+  for (const std::string_view bytes :
+       {"\x80\0"sv, "\xff\0"sv, "\x80\x80\0"sv,
+        "\x80\x80\x80\x80\x80\x80\x80\x80\x80\0"sv}) {
+    SCOPED_TRACE(bytes.size());
+    Decoder decoder(bytes);
+    EXPECT_EQ(decoder.Varint(), 0u);
+    EXPECT_FALSE(decoder.ok());
+  }
 }
 
 TEST(Decoder, ALengthBeyondTheEndReadsNothing) {

@@ -1,6 +1,7 @@
 #include "core/index/collection.h"
 
 #include <algorithm>
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -64,7 +65,9 @@ class SharedStore : public PassageStore {
       const override {
     return store_->VisitCodes(visit);
   }
-  absl::Status Settle() override { return store_->Settle(); }
+  absl::Status Settle(std::atomic<bool>& cancelled) override {
+    return store_->Settle(cancelled);
+  }
 
  private:
   const std::shared_ptr<InMemoryPassageStore> store_;
@@ -323,6 +326,64 @@ TEST_F(CollectionTest, APassageThatCannotBeEmbeddedStopsNoOther) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "6", .text = "word6"}));
   EXPECT_EQ(*WaitSearchable(*collection_), 0u);
   EXPECT_THAT(Find("word6", 1), ElementsAre("6"));
+}
+
+TEST_F(CollectionTest, APassageThatKillsTheModelIsFoundAndStopsNoOther) {
+  embedder_.Hold();
+  embedder_.set_failure([](std::span<const std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      if (text.find("poison") != std::string_view::npos) {
+        return absl::UnavailableError("the model's process is lost");
+      }
+    }
+    return absl::OkStatus();
+  });
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_OK(PutAndWait(
+        *collection_,
+        {.id = absl::StrCat(i),
+         .text = i == 6 ? std::string("poison") : absl::StrCat("word", i)}));
+  }
+  embedder_.Release();
+  EXPECT_EQ(*WaitSearchable(*collection_), 1u);
+  EXPECT_EQ(collection_->GetStatus().counts.pending, 1u);
+  EXPECT_THAT(Find("word49", 1), ElementsAre("49"));
+}
+
+TEST_F(CollectionTest, AClosedCollectionRefusesWritesAndAnswersSearches) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  collection_->Close();
+  EXPECT_THAT(PutAndWait(*collection_, {.id = "b", .text = "blue"}),
+              StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  EXPECT_THAT(collection_->DeleteAndWait({"a"}),
+              StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  EXPECT_THAT(WaitSearchable(*collection_),
+              StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  EXPECT_THAT(Find("red"), ElementsAre("a"));
+}
+
+TEST_F(CollectionTest, AForgottenWaiterIsNotCalled) {
+  embedder_.Hold();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  bool called = false;
+  const uint64_t waiter = collection_->WhenSearchable(
+      [&](const absl::StatusOr<uint64_t>&) { called = true; });
+  collection_->ForgetWaiter(waiter);
+  embedder_.Release();
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_FALSE(called);
+}
+
+TEST_F(CollectionTest, ATextWithoutATokenReplacesNothing) {
+  config_.chunking = Chunking::kStructure;
+  store_ = std::make_shared<InMemoryPassageStore>();
+  Open();
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  // A space that CheckDocument does not know and the counter skips.
+  EXPECT_THAT(PutAndWait(*collection_, {.id = "a", .text = " \x0b \n"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, ""));
+  EXPECT_EQ((*collection_->Get("a"))->text, "red");
 }
 
 TEST_F(CollectionTest, AFailedCommitIsTheCallersErrorAndChangesNothing) {

@@ -175,6 +175,27 @@ TEST_F(DocumentChangeTest, HeadingsAreContextUpToTheirLimit) {
   }
 }
 
+TEST_F(DocumentChangeTest, OuterHeadingsGoFirst) {
+  std::string text;
+  for (int depth = 1; depth <= 6; ++depth) {
+    absl::StrAppend(&text, std::string(static_cast<size_t>(depth), '#'),
+                    " heading", depth, " a b\n\n", Paragraphs(1), "\n\n");
+  }
+  const absl::StatusOr<DocumentChange> change =
+      Plan({.id = "a", .text = text, .format = TextFormat::kMarkdown});
+  ASSERT_OK(change);
+  // 16 tokens: four headings of three words and the separators between them.
+  EXPECT_EQ(change->put_passages.back().context,
+            "heading3 a b > heading4 a b > heading5 a b > heading6 a b")
+      << change->put_passages.size();
+}
+
+TEST_F(DocumentChangeTest, ATextWithoutATokenIsRefused) {
+  config_.chunking = Chunking::kNone;
+  EXPECT_THAT(Plan({.id = "a", .text = " \n"}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "no token"));
+}
+
 TEST_F(DocumentChangeTest, ContextIsEmbeddedOnlyIfTheCollectionSaysSo) {
   const Passage passage{.context = "Title", .text = "\n the text \n"};
   config_.embed_context = true;
@@ -204,6 +225,15 @@ TEST(HashDocument, EveryPartCounts) {
   other.title = "tx";
   other.text = "";
   EXPECT_NE(HashDocument(other), hash);
+  // Metadata of no document may read as the beginning of another's text.
+  other = {.id = "a",
+           .title = "t",
+           .text = std::string("\x01\x01k\x01", 4) + "AAAAAAAA" + "x"};
+  EXPECT_NE(HashDocument(other),
+            HashDocument({.id = "a",
+                          .title = "t",
+                          .text = "x",
+                          .metadata = {{"k", int64_t{0x4141414141414141}}}}));
   other = base;
   other.metadata["k"] = 1.0;
   EXPECT_NE(HashDocument(other), hash);
@@ -227,6 +257,20 @@ TEST(CheckDocument, NamesTheFieldAndTheBound) {
               StatusIs(absl::StatusCode::kInvalidArgument, "\"a\": text"));
   EXPECT_THAT(CheckDocument({.id = "a", .text = std::string("x\0y", 3)}),
               StatusIs(absl::StatusCode::kInvalidArgument, "\"a\""));
+  EXPECT_THAT(
+      CheckDocument({.id = "a",
+                     .title = std::string(kMaxTitleBytes + 1, 't'),
+                     .text = "x"}),
+      StatusIs(absl::StatusCode::kInvalidArgument, "title of 1025 bytes"));
+  EXPECT_THAT(
+      CheckDocument({.id = "a", .title = "t\xff", .text = "x"}),
+      StatusIs(absl::StatusCode::kInvalidArgument, "title: is not UTF-8"));
+  EXPECT_OK(CheckDocument({.id = "a", .title = "GIF89a", .text = "x"}));
+  EXPECT_THAT(
+      CheckDocument({.id = "a",
+                     .text = "x",
+                     .metadata = {{"k", std::string(kMaxMetadataBytes, 'v')}}}),
+      StatusIs(absl::StatusCode::kInvalidArgument, "metadata of 65537 bytes"));
   EXPECT_THAT(CheckDocument({.id = "a", .text = "x\xff"}),
               StatusIs(absl::StatusCode::kInvalidArgument, "\"a\""));
   EXPECT_THAT(CheckDocument(

@@ -1,11 +1,14 @@
 #include "core/base/file.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
@@ -74,6 +77,54 @@ TEST(FileLock, ASecondOwnerIsRefusedWithTheFirstOnesPid) {
   }
   EXPECT_EQ(*FileLock::Owner(path), std::nullopt);
   EXPECT_OK(FileLock::Acquire(path));
+}
+
+TEST(FileLock, ItsFileIsEmptyOnceReleasedAndNotWhenMoved) {
+  TempDirectory temp;
+  const fs::path path = temp.path() / "lock";
+  {
+    absl::StatusOr<FileLock> first = FileLock::Acquire(path);
+    ASSERT_OK(first);
+    const FileLock moved = *std::move(first);
+    EXPECT_EQ(*FileLock::Owner(path), getpid());
+  }
+  EXPECT_EQ(*ReadFile(path), "");
+}
+
+TEST(FileLock, AssignmentReleasesWhatWasHeld) {
+  TempDirectory temp;
+  const fs::path path = temp.path() / "lock";
+  const fs::path other = temp.path() / "other";
+  absl::StatusOr<FileLock> lock = FileLock::Acquire(path);
+  ASSERT_OK(lock);
+  lock = FileLock::Acquire(other);
+  ASSERT_OK(lock);
+  EXPECT_EQ(*FileLock::Owner(path), std::nullopt);
+  EXPECT_EQ(*ReadFile(path), "");
+  EXPECT_EQ(*FileLock::Owner(other), getpid());
+}
+
+TEST(FileLock, AnOwnerThatNeverWritesItsPidIsAnError) {
+  TempDirectory temp;
+  const fs::path path = temp.path() / "lock";
+  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(flock(fd.get(), LOCK_EX), 0);
+  EXPECT_THAT(FileLock::Owner(path),
+              StatusIs(absl::StatusCode::kInternal, "not a process id"));
+  fd = UniqueFd();
+  EXPECT_EQ(*FileLock::Owner(path), std::nullopt);
+}
+
+TEST(FileLock, DoesNotFollowASymbolicLink) {
+  TempDirectory temp;
+  const fs::path path = temp.path() / "lock";
+  ASSERT_OK(WriteFileAtomically(temp.path() / "precious", "content"));
+  fs::create_symlink("precious", path);
+  EXPECT_THAT(FileLock::Acquire(path),
+              StatusIs(absl::StatusCode::kInternal, path.string()));
+  EXPECT_THAT(FileLock::Owner(path),
+              StatusIs(absl::StatusCode::kInternal, path.string()));
+  EXPECT_EQ(*ReadFile(temp.path() / "precious"), "content");
 }
 
 TEST(FileLock, IsFreeOnceItsOwnerDied) {

@@ -84,7 +84,6 @@ TEST(RecordFormat, ExtremesComeBack) {
   EXPECT_EQ(*decoded, record);
 
   const DocumentNumber last{kMaxDocumentNumber};
-  EXPECT_EQ(*DecodeDocumentKey(EncodeDocumentKey(last)), last);
   EXPECT_EQ(*DecodeDocumentNumber(EncodeDocumentNumber(last)), last);
   EXPECT_EQ(*DecodePassageKey(EncodePassageKey(PassageId{UINT64_MAX})),
             PassageId{UINT64_MAX});
@@ -110,8 +109,6 @@ TEST(RecordFormat, TruncationAtEveryByteIsDataLoss) {
                 StatusIs(absl::StatusCode::kDataLoss, "counts"));
   }
   for (size_t size = 0; size < 8; ++size) {
-    EXPECT_THAT(DecodeDocumentKey(std::string(size, '\0')),
-                StatusIs(absl::StatusCode::kDataLoss, "document key"));
     EXPECT_THAT(DecodePassageKey(std::string(size, '\0')),
                 StatusIs(absl::StatusCode::kDataLoss, "passage key"));
   }
@@ -129,8 +126,6 @@ TEST(RecordFormat, BytesAfterTheEndAreDataLoss) {
   EXPECT_THAT(DecodeDocumentRecord(EncodeDocumentRecord(SampleRecord()) + "x"),
               StatusIs(absl::StatusCode::kDataLoss, ""));
   EXPECT_THAT(DecodeCounts(EncodeCounts({}) + "x"),
-              StatusIs(absl::StatusCode::kDataLoss, ""));
-  EXPECT_THAT(DecodeDocumentKey(std::string(9, '\0')),
               StatusIs(absl::StatusCode::kDataLoss, ""));
   EXPECT_THAT(DecodePassageKey(std::string(9, '\0')),
               StatusIs(absl::StatusCode::kDataLoss, ""));

@@ -76,5 +76,21 @@ TEST(CheckText, NamesUtf16AndUtf32) {
   EXPECT_THAT(CheckText("\xFF\xFE\0\0h\0\0\0"s), StatusIs(kInvalid, "UTF-32"));
 }
 
+TEST(CheckUtf8Text, AcceptsWhatWouldStartABinaryFile) {
+  for (const char* text : {"", "%PDF-1.7 in 60 minutes", "GIF89a, a history",
+                           "PK\x03\x04", "BZh9", "fox \xC3\xA9"}) {
+    EXPECT_OK(CheckUtf8Text(text));
+  }
+}
+
+TEST(CheckUtf8Text, RefusesNulAndWhatIsNotUtf8WithTheReasonsOfCheckText) {
+  const absl::Status nul = CheckUtf8Text("ab\0c"s);
+  EXPECT_THAT(nul, StatusIs(kInvalid, "NUL at byte 2"));
+  EXPECT_EQ(ReasonOf(nul), kBinaryReason);
+  const absl::Status latin1 = CheckUtf8Text("t\xE9t\xE9");
+  EXPECT_THAT(latin1, StatusIs(kInvalid, "is not UTF-8: 0xE9 at byte 1"));
+  EXPECT_EQ(ReasonOf(latin1), kNotUtf8Reason);
+}
+
 }  // namespace
 }  // namespace pith

@@ -140,6 +140,14 @@ TEST(Tokenizer, CountsAddedTokensIntoTheVocabularySize) {
   EXPECT_EQ((*tokenizer)->vocab_size(), size + 1);
 }
 
+TEST(Tokenizer, CountsIdsOfTheTemplateIntoTheVocabularySize) {
+  json file = TinyTokenizer();
+  file["post_processor"]["special_tokens"]["[SEP]"]["ids"] = {2000};
+  const auto tokenizer = LoadJson(file);
+  ASSERT_OK(tokenizer);
+  EXPECT_EQ((*tokenizer)->vocab_size(), 2001);
+}
+
 // Cleaning drops U+FFFD, so it is looked at without.
 TEST(Tokenizer, ReadsEachMaximalPartThatIsNotUtf8AsOneReplacement) {
   json file = TinyTokenizer();
@@ -208,6 +216,16 @@ TEST(Tokenizer, ReadsVocabTextAsTheSameVocabulary) {
   ASSERT_OK(expected);
   EXPECT_EQ(Ids(**tokenizer, "The FOX É"), Ids(**expected, "The FOX É"));
   EXPECT_EQ(Ids(**tokenizer, "[MASK]"), Ids(**expected, "[ MASK ]"));
+}
+
+TEST(Tokenizer, NamesAConfigFileThatCannotBeOpened) {
+  const TempDirectory temporary;
+  const fs::path& directory = temporary.path();
+  std::ofstream(directory / "vocab.txt") << "[UNK]\n";
+  fs::create_symlink("tokenizer_config.json",
+                     directory / "tokenizer_config.json");
+  EXPECT_THAT(Tokenizer::Load(directory),
+              StatusIs(absl::StatusCode::kInternal, "tokenizer_config.json"));
 }
 
 TEST(Tokenizer, RefusesADirectoryWithoutTokenizer) {
