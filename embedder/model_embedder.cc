@@ -141,7 +141,7 @@ absl::StatusOr<std::shared_ptr<ModelEmbedder::Request>> ModelEmbedder::Tokenize(
     if (encoding.ids.size() <= empty_size) {
       return WithReason(
           absl::InvalidArgumentError(
-              absl::StrCat(is_query ? "query " : "text ", i,
+              absl::StrCat(is_query ? "query" : absl::StrCat("text ", i),
                            " is empty: it has no token of model ", spec_.name)),
           "EMPTY_TEXT");
     }
