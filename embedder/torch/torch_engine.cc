@@ -31,6 +31,11 @@ namespace {
 constexpr int64_t kCpuUnitTokens = 256;
 constexpr int64_t kCudaUnitTokens = 16384;
 
+// oneDNN generates code for every number of rows that a bf16 product has. Few
+// numbers are few programs; and for some that are no multiple of this, Debian's
+// version (2.6) fails with std::bad_array_new_length.
+constexpr size_t kRowMultiple = 16;
+
 // LibTorch reports failures by exceptions; none leaves this file.
 template <typename Function>
 absl::Status CatchTorch(const std::string& action, const Function& function) {
@@ -101,6 +106,13 @@ struct Unit {
   std::vector<Group> groups;
   std::vector<int32_t> ids;
   std::vector<int32_t> positions;
+
+  // Adds tokens that belong to no text until their number is a multiple.
+  void Pad(size_t multiple) {
+    const size_t padded = (ids.size() + multiple - 1) / multiple * multiple;
+    ids.resize(padded);
+    positions.resize(padded);
+  }
 };
 
 absl::Status CheckTokens(const PackedTokens& tokens, int vocab_size,
@@ -178,6 +190,11 @@ struct TorchEngine::Encoder {
   LayerNorm embedding_norm;
   std::vector<Layer> layers;
 
+  bool pads_rows() const {
+    return device.is_cpu() &&
+           layers.front().up.weight.scalar_type() == at::kBFloat16;
+  }
+
   at::Tensor ToDevice(const std::vector<int32_t>& values) const {
     // from_blob borrows; Forward keeps `values` alive and never writes to them.
     return torch::from_blob(const_cast<int32_t*>(values.data()),
@@ -188,13 +205,16 @@ struct TorchEngine::Encoder {
   at::Tensor Attend(const at::Tensor& query_key_value,
                     const std::vector<Group>& groups) const {
     const int64_t head_size = config.hidden_size / config.heads;
+    // In f32 on the CPU: in bf16, oneDNN would generate code for every length
+    // and number of texts anew.
+    const at::Tensor projected =
+        device.is_cpu() ? query_key_value.to(at::kFloat) : query_key_value;
     at::Tensor context =
-        at::empty({query_key_value.size(0), config.hidden_size},
-                  query_key_value.options());
+        at::zeros({projected.size(0), config.hidden_size}, projected.options());
     for (const Group& group : groups) {
       // Three tensors of text x head x token x head_size.
       const at::Tensor parts =
-          group.Rows(query_key_value)
+          group.Rows(projected)
               .view({group.texts, group.length, 3, config.heads, head_size})
               .permute({2, 0, 3, 1, 4});
       const at::Tensor weights = at::softmax(
@@ -453,8 +473,13 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
 absl::StatusOr<Matrix> TorchEngine::Embed(const PackedTokens& tokens) {
   PITH_RETURN_IF_ERROR(CheckTokens(tokens, encoder_->config.vocab_size,
                                    encoder_->config.max_positions));
-  const std::vector<Unit> units = MakeUnits(
+  std::vector<Unit> units = MakeUnits(
       tokens, encoder_->device.is_cuda() ? kCudaUnitTokens : kCpuUnitTokens);
+  if (encoder_->pads_rows()) {
+    for (Unit& unit : units) {
+      unit.Pad(kRowMultiple);
+    }
+  }
   Matrix result(tokens.size(), static_cast<size_t>(dimension()));
   std::vector<absl::Status> statuses(units.size());
   std::atomic<size_t> next = 0;
