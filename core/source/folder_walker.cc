@@ -73,7 +73,7 @@ class DirectoryStream {
 
 class Walk {
  public:
-  Walk(const WalkOptions& options, const WalkVisitor& visitor)
+  Walk(const FolderWalkOptions& options, const WalkVisitor& visitor)
       : options_(options), visitor_(visitor) {}
 
   absl::Status Run(const std::string& root) {
@@ -290,7 +290,7 @@ class Walk {
     return absl::OkStatus();
   }
 
-  const WalkOptions& options_;
+  const FolderWalkOptions& options_;
   const WalkVisitor& visitor_;
 };
 
@@ -321,7 +321,7 @@ std::string_view SkipReasonName(SkipReason reason) {
 }
 
 absl::Status WalkFolder(const std::filesystem::path& root,
-                        const WalkOptions& options,
+                        const FolderWalkOptions& options,
                         const WalkVisitor& visitor) {
   if (!root.is_absolute() || root.lexically_normal() != root) {
     return absl::InvalidArgumentError(

@@ -17,7 +17,7 @@ enum class SkipReason {
   kNotRegular,  // socket, device, pipe
   kSymlink,     // links are not followed
   kEmpty,
-  kTooLarge,  // more than WalkOptions::max_file_bytes
+  kTooLarge,  // more than FolderWalkOptions::max_file_bytes
   kBinary,    // by content
   kNotUtf8,
   kUnreadable,  // permission or I/O; `detail` has the system's words
@@ -26,7 +26,7 @@ enum class SkipReason {
 // too_large, binary, not_utf8, unreadable.
 std::string_view SkipReasonName(SkipReason reason);
 
-struct WalkOptions {
+struct FolderWalkOptions {
   uint64_t max_file_bytes = uint64_t{32} << 20;
 };
 
@@ -52,7 +52,8 @@ struct WalkVisitor {
 // .git, as in git. kNotFound or kPermissionDenied if `root` itself cannot be
 // read; kCancelled if the visitor stopped the walk.
 absl::Status WalkFolder(const std::filesystem::path& root,
-                        const WalkOptions& options, const WalkVisitor& visitor);
+                        const FolderWalkOptions& options,
+                        const WalkVisitor& visitor);
 
 }  // namespace pith
 

@@ -44,7 +44,8 @@ class FolderWalkerTest : public testing::Test {
     std::ofstream(root_ / name) << content;
   }
 
-  absl::Status Walk(const fs::path& root, const WalkOptions& options = {}) {
+  absl::Status Walk(const fs::path& root,
+                    const FolderWalkOptions& options = {}) {
     files_.clear();
     skipped_.clear();
     details_.clear();
