@@ -23,7 +23,8 @@ namespace pith {
 struct StoreCounts {
   uint64_t documents = 0;
   uint64_t passages = 0;
-  // Passages that are stored but have no code yet.
+  // Passages that are stored but have no code yet, neither here nor in a
+  // segment.
   uint64_t pending = 0;
   // Bytes of text in all passages.
   uint64_t text_bytes = 0;
@@ -55,6 +56,15 @@ struct StoreBatch {
   std::vector<PassageId> erase_passages;
   // Codes of passages that exist and are pending.
   std::vector<Code> put_codes;
+  // Passages whose code goes because a segment has it from now on; they stay,
+  // and are not pending.
+  std::vector<PassageId> erase_codes;
+  // Passages that are deleted but still in a segment.
+  std::vector<PassageId> put_tombstones;
+  // Passages that are in no segment any more. None that put_tombstones has.
+  std::vector<PassageId> erase_tombstones;
+  // Replaces the manifest, which names the segments; opaque to the store.
+  std::optional<std::string> manifest;
   // The counts after this batch.
   StoreCounts counts;
 };
@@ -69,9 +79,9 @@ struct DocumentSummary {
   DocumentNumber number{};
 };
 
-// Durable documents, passages and codes of one collection. Thread-safe; Commit
-// calls are made by one thread at a time. Every read fails with kDataLoss if
-// bytes on disk are not what was written.
+// Durable documents, passages, codes of the delta, tombstones and manifest of
+// one collection. Thread-safe; Commit calls are made by one thread at a time.
+// Every read fails with kDataLoss if bytes on disk are not what was written.
 class PassageStore {
  public:
   virtual ~PassageStore() = default;
@@ -106,6 +116,14 @@ class PassageStore {
   virtual absl::Status VisitCodes(
       const std::function<absl::Status(PassageId, std::string_view code)>&
           visit) const = 0;
+
+  // Calls `visit` with every tombstone, in order of passage id, until it
+  // returns a status that is not OK; returns that status.
+  virtual absl::Status VisitTombstones(
+      const std::function<absl::Status(PassageId)>& visit) const = 0;
+
+  // What the last batch with a manifest gave; nullopt if none did.
+  virtual absl::StatusOr<std::optional<std::string>> GetManifest() const = 0;
 
   // Flushes and compacts until the bytes on disk are those of a store at rest.
   // kCancelled soon after `cancelled` becomes true; what was done until then

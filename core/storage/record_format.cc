@@ -122,6 +122,21 @@ absl::StatusOr<PassageId> DecodePassageKey(std::string_view key) {
   return id;
 }
 
+std::string EncodeTombstoneKey(PassageId id) {
+  std::string key(kTombstonePrefix);
+  PutBigEndian64(static_cast<uint64_t>(id), key);
+  return key;
+}
+
+absl::StatusOr<PassageId> DecodeTombstoneKey(std::string_view key) {
+  Decoder decoder(key.substr(kTombstonePrefix.size()));
+  const PassageId id{decoder.BigEndian64()};
+  if (!decoder.done()) {
+    return Damaged("tombstone key", key);
+  }
+  return id;
+}
+
 std::string EncodeDocumentRecord(const DocumentRecord& record) {
   CHECK_LE(record.next_serial, kMaxSerial + 1);
   std::string bytes;

@@ -20,6 +20,13 @@ std::string EncodeDocumentKey(DocumentNumber number);
 std::string EncodePassageKey(PassageId id);
 absl::StatusOr<PassageId> DecodePassageKey(std::string_view key);
 
+// Tombstones lie between the names of meta, all under one prefix, in order of
+// passage id.
+inline constexpr std::string_view kTombstonePrefix = "tombstone:";
+std::string EncodeTombstoneKey(PassageId id);
+// `key` starts with kTombstonePrefix.
+absl::StatusOr<PassageId> DecodeTombstoneKey(std::string_view key);
+
 std::string EncodeDocumentRecord(const DocumentRecord& record);
 absl::StatusOr<DocumentRecord> DecodeDocumentRecord(std::string_view bytes);
 

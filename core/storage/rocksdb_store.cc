@@ -34,10 +34,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint32_t kFormatVersion = 1;
+constexpr uint32_t kFormatVersion = 2;
 constexpr char kFormatKey[] = "format";
 constexpr char kConfigurationKey[] = "configuration";
 constexpr char kCountsKey[] = "counts";
+constexpr char kManifestKey[] = "manifest";
 
 constexpr char kWitnessFile[] = "WITNESS";
 constexpr uint64_t kMaxWitnessBytes = 256;
@@ -327,7 +328,8 @@ struct RocksDbStore::Database {
     });
   }
 
-  absl::Status CheckFormat() const {
+  // The version that the store has, which this build reads.
+  absl::StatusOr<uint32_t> ReadFormat() const {
     PITH_ASSIGN_OR_RETURN(const std::string bytes, GetMeta(kFormatKey));
     Decoder decoder(bytes);
     const uint32_t version = decoder.Fixed32();
@@ -341,7 +343,30 @@ struct RocksDbStore::Database {
           Action("open"), ": format ", version,
           " is newer than this build, which reads up to ", kFormatVersion));
     }
+    return version;
+  }
+
+  // Version 1 had neither manifest nor tombstones; a build that knows no more
+  // must not open a store that may have them.
+  absl::Status UpgradeFormat() const {
+    PITH_ASSIGN_OR_RETURN(const uint32_t version, ReadFormat());
+    if (version == kFormatVersion) {
+      return absl::OkStatus();
+    }
+    rocksdb::WriteOptions options;
+    options.sync = true;
+    PITH_RETURN_IF_ERROR(
+        FromRocksDb(db->Put(options, columns[kMeta], kFormatKey, FormatBytes()),
+                    Action("upgrade")));
+    LOG(INFO) << Action("upgraded") << " from format " << version << " to "
+              << kFormatVersion;
     return absl::OkStatus();
+  }
+
+  static std::string FormatBytes() {
+    std::string bytes;
+    PutFixed32(kFormatVersion, bytes);
+    return bytes;
   }
 
   static absl::StatusOr<std::unique_ptr<Database>> Open(
@@ -423,7 +448,7 @@ struct RocksDbStore::Database {
         &db);
     database.db.reset(db);
     PITH_RETURN_IF_ERROR(FromOpening(status, database.Action("open")));
-    return database.CheckFormat();
+    return database.ReadFormat().status();
   }
 
   static absl::Status Create(const fs::path& directory,
@@ -441,10 +466,8 @@ struct RocksDbStore::Database {
     database.db.reset(db);
     PITH_RETURN_IF_ERROR(FromOpening(opened, database.Action("create")));
 
-    std::string format;
-    PutFixed32(kFormatVersion, format);
     rocksdb::WriteBatch batch;
-    batch.Put(kFormatKey, format);
+    batch.Put(kFormatKey, FormatBytes());
     batch.Put(kConfigurationKey, ToSlice(configuration));
     batch.Put(kCountsKey, EncodeCounts(StoreCounts()));
     rocksdb::WriteOptions write;
@@ -518,6 +541,7 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(
   std::unique_ptr<RocksDbStore> store(
       new RocksDbStore(std::move(database), std::move(configuration)));
   PITH_RETURN_IF_ERROR(store->GetCounts().status());
+  PITH_RETURN_IF_ERROR(store->database_->UpgradeFormat());
   PITH_RETURN_IF_ERROR(store->database_->WriteWitness());
   return store;
 }
@@ -556,6 +580,18 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
     const std::string key = EncodePassageKey(code.id);
     write.Put(columns[kCodes], key, code.bytes);
     write.Delete(columns[kPending], key);
+  }
+  for (const PassageId id : batch.erase_codes) {
+    write.Delete(columns[kCodes], EncodePassageKey(id));
+  }
+  for (const PassageId id : batch.erase_tombstones) {
+    write.Delete(columns[kMeta], EncodeTombstoneKey(id));
+  }
+  for (const PassageId id : batch.put_tombstones) {
+    write.Put(columns[kMeta], EncodeTombstoneKey(id), rocksdb::Slice());
+  }
+  if (batch.manifest.has_value()) {
+    write.Put(columns[kMeta], kManifestKey, *batch.manifest);
   }
   write.Put(columns[kMeta], kCountsKey, EncodeCounts(batch.counts));
 
@@ -672,6 +708,24 @@ absl::Status RocksDbStore::VisitCodes(
     PITH_RETURN_IF_ERROR(visit(id, ToView(it->value())));
   }
   return FromRocksDb(it->status(), database_->Action("read codes of"));
+}
+
+absl::Status RocksDbStore::VisitTombstones(
+    const std::function<absl::Status(PassageId)>& visit) const {
+  const std::unique_ptr<rocksdb::Iterator> it(
+      database_->db->NewIterator(ScanOptions(), database_->columns[kMeta]));
+  for (it->Seek(ToSlice(kTombstonePrefix));
+       it->Valid() && it->key().starts_with(ToSlice(kTombstonePrefix));
+       it->Next()) {
+    PITH_ASSIGN_OR_RETURN(const PassageId id,
+                          DecodeTombstoneKey(ToView(it->key())));
+    PITH_RETURN_IF_ERROR(visit(id));
+  }
+  return FromRocksDb(it->status(), database_->Action("read tombstones of"));
+}
+
+absl::StatusOr<std::optional<std::string>> RocksDbStore::GetManifest() const {
+  return database_->Get(kMeta, kManifestKey);
 }
 
 absl::Status RocksDbStore::Settle(std::atomic<bool>& cancelled) {

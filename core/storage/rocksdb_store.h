@@ -39,7 +39,7 @@ class RocksDbShared {
 };
 
 // PassageStore in one RocksDB; docs/index_format.md has the bytes of keys and
-// values.
+// values, and what has changed in them.
 //
 // After a failed Commit (kResourceExhausted when the disk is full) what was
 // committed before stays readable, and the next Commit tries to write again.
@@ -56,7 +56,8 @@ class RocksDbStore : public PassageStore {
       RocksDbShared& shared);
 
   // kNotFound if there is none, kFailedPrecondition if it has a newer format
-  // than this build or is open elsewhere, kDataLoss if it is damaged.
+  // than this build or is open elsewhere, kDataLoss if it is damaged. A store
+  // of an older format has this build's from then on.
   static absl::StatusOr<std::unique_ptr<RocksDbStore>> Open(
       const std::filesystem::path& directory, RocksDbShared& shared);
 
@@ -78,6 +79,9 @@ class RocksDbStore : public PassageStore {
   absl::Status VisitCodes(
       const std::function<absl::Status(PassageId, std::string_view code)>&
           visit) const override;
+  absl::Status VisitTombstones(
+      const std::function<absl::Status(PassageId)>& visit) const override;
+  absl::StatusOr<std::optional<std::string>> GetManifest() const override;
   absl::Status Settle(std::atomic<bool>& cancelled) override;
 
   const std::string& configuration() const { return configuration_; }

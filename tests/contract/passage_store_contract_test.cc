@@ -177,6 +177,15 @@ std::vector<std::pair<PassageId, std::string>> AllCodes(
   return codes;
 }
 
+std::vector<PassageId> AllTombstones(const PassageStore& store) {
+  std::vector<PassageId> tombstones;
+  EXPECT_OK(store.VisitTombstones([&](PassageId id) {
+    tombstones.push_back(id);
+    return absl::OkStatus();
+  }));
+  return tombstones;
+}
+
 TEST_P(PassageStoreContract, StartsEmpty) {
   AtEveryStage([&] {
     EXPECT_EQ(*store().GetCounts(), StoreCounts());
@@ -186,6 +195,8 @@ TEST_P(PassageStoreContract, StartsEmpty) {
     EXPECT_THAT(ListIds(store(), "", std::nullopt, 10), IsEmpty());
     EXPECT_THAT(*store().ListPending(PassageId{0}, 10), IsEmpty());
     EXPECT_THAT(AllCodes(store()), IsEmpty());
+    EXPECT_THAT(AllTombstones(store()), IsEmpty());
+    EXPECT_EQ(*store().GetManifest(), std::nullopt);
   });
 }
 
@@ -408,6 +419,86 @@ TEST_P(PassageStoreContract, CodesAreVisitedInOrderOfIdUntilTheVisitorStops) {
     EXPECT_THAT(visited, ElementsAre(1, 2, 256));
     EXPECT_THAT(AllCodes(store()), testing::SizeIs(4));
     EXPECT_THAT(*store().ListPending(PassageId{0}, 10), IsEmpty());
+  });
+}
+
+// What sealing publishes, in one batch.
+TEST_P(PassageStoreContract, PassagesThatMoveToASegmentStayWithoutACode) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  const PassageId sealed = MakePassageId(DocumentNumber{1}, 0);
+  const std::string manifest("one\0segment\xff", 12);
+  ASSERT_OK(store().Commit({.erase_codes = {sealed},
+                            .manifest = manifest,
+                            .counts = Counts(2, 3, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(AllCodes(store()),
+                ElementsAre(testing::Pair(MakePassageId(DocumentNumber{2}, 0),
+                                          "code three")));
+    EXPECT_THAT(*store().GetPassages(std::vector{sealed}),
+                ElementsAre(Optional(MakePassage(1, 0, "one"))));
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10),
+                ElementsAre(MakePassageId(DocumentNumber{1}, 1)));
+    EXPECT_THAT(*store().GetManifest(), Optional(manifest));
+    EXPECT_THAT(AllTombstones(store()), IsEmpty());
+  });
+}
+
+TEST_P(PassageStoreContract, ManifestStaysUntilABatchBringsAnother) {
+  ASSERT_OK(store().Commit({.manifest = "first"}, Durability::kSynced));
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetManifest(), Optional(std::string("first")));
+  });
+  ASSERT_OK(store().Commit({.manifest = ""}, Durability::kSynced));
+  AtEveryStage(
+      [&] { EXPECT_THAT(*store().GetManifest(), Optional(std::string())); });
+}
+
+TEST_P(PassageStoreContract, TombstonesAreVisitedInOrderUntilTheVisitorStops) {
+  const auto id = [](uint64_t number) {
+    return MakePassageId(DocumentNumber{number}, 0);
+  };
+  const PassageId last =
+      MakePassageId(DocumentNumber{kMaxDocumentNumber}, kMaxSerial);
+  ASSERT_OK(store().Commit(
+      {.put_tombstones = {last, id(300), id(2), id(256), PassageId{0}}},
+      Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(AllTombstones(store()),
+                ElementsAre(PassageId{0}, id(2), id(256), id(300), last));
+    size_t visited = 0;
+    EXPECT_THAT(store().VisitTombstones([&](PassageId) {
+      return ++visited < 2 ? absl::OkStatus() : absl::CancelledError("enough");
+    }),
+                StatusIs(absl::StatusCode::kCancelled, "enough"));
+    EXPECT_EQ(visited, 2u);
+    EXPECT_EQ(*store().GetCounts(), StoreCounts());
+  });
+}
+
+// A merge drops what its segments' passages left behind, while another passage
+// is deleted.
+TEST_P(PassageStoreContract, TombstonesComeAndGoInOneBatch) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  const auto id = [](uint64_t number) {
+    return MakePassageId(DocumentNumber{number}, 0);
+  };
+  ASSERT_OK(store().Commit({.erase_passages = {id(1)},
+                            .put_tombstones = {id(1), id(3)},
+                            .counts = Counts(2, 2, 1)},
+                           Durability::kSynced));
+  ASSERT_OK(store().Commit({.erase_passages = {id(2)},
+                            .put_tombstones = {id(2), id(3)},
+                            .erase_tombstones = {id(1), id(7)},
+                            .manifest = "merged",
+                            .counts = Counts(2, 1, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(AllTombstones(store()), ElementsAre(id(2), id(3)));
+    EXPECT_THAT(AllCodes(store()), IsEmpty());
+    EXPECT_THAT(*store().GetManifest(), Optional(std::string("merged")));
+    EXPECT_EQ(*store().GetCounts(), Counts(2, 1, 1));
   });
 }
 

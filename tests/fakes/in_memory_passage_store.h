@@ -56,6 +56,17 @@ class InMemoryPassageStore : public PassageStore {
       codes_[code.id] = code.bytes;
       pending_.erase(code.id);
     }
+    for (const PassageId id : batch.erase_codes) {
+      codes_.erase(id);
+    }
+    for (const PassageId id : batch.erase_tombstones) {
+      tombstones_.erase(id);
+    }
+    tombstones_.insert(batch.put_tombstones.begin(),
+                       batch.put_tombstones.end());
+    if (batch.manifest.has_value()) {
+      manifest_ = batch.manifest;
+    }
     counts_ = batch.counts;
     return absl::OkStatus();
   }
@@ -130,6 +141,26 @@ class InMemoryPassageStore : public PassageStore {
     return absl::OkStatus();
   }
 
+  absl::Status VisitTombstones(
+      const std::function<absl::Status(PassageId)>& visit) const override {
+    std::set<PassageId> tombstones;
+    {
+      MutexLock lock(mutex_);
+      tombstones = tombstones_;
+    }
+    for (const PassageId id : tombstones) {
+      if (absl::Status status = visit(id); !status.ok()) {
+        return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<std::string>> GetManifest() const override {
+    MutexLock lock(mutex_);
+    return manifest_;
+  }
+
   absl::Status Settle(std::atomic<bool>& cancelled) override {
     return cancelled ? absl::CancelledError("settle store") : absl::OkStatus();
   }
@@ -151,6 +182,8 @@ class InMemoryPassageStore : public PassageStore {
   std::map<PassageId, Passage> passages_ ABSL_GUARDED_BY(mutex_);
   std::set<PassageId> pending_ ABSL_GUARDED_BY(mutex_);
   std::map<PassageId, std::string> codes_ ABSL_GUARDED_BY(mutex_);
+  std::set<PassageId> tombstones_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::string> manifest_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pith

@@ -490,30 +490,30 @@ TEST_F(RocksDbStoreTest, ATruncatedManifestIsDataLossAtEveryLength) {
 TEST_F(RocksDbStoreTest, NewerFormatIsRefusedWithBothVersions) {
   Create();
   std::string version;
-  PutFixed32(2, version);
+  PutFixed32(3, version);
   PutMeta("format", version);
   EXPECT_THAT(Open(),
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       "format 2 is newer than this build, which reads up "
-                       "to 1"));
+                       "format 3 is newer than this build, which reads up "
+                       "to 2"));
 }
 
 // An old build must not touch what it does not know.
 TEST_F(RocksDbStoreTest, RefusalOfANewerFormatChangesNoByte) {
   ASSERT_OK(CommitOne(*Create(), 1));
   std::string version;
-  PutFixed32(2, version);
+  PutFixed32(3, version);
   PutMeta("format", version);
   const auto before = Contents();
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
-                               "format 2 is newer"));
+                               "format 3 is newer"));
   EXPECT_EQ(Contents(), before);
 }
 
 TEST_F(RocksDbStoreTest, NewerFormatWithOtherColumnFamiliesIsRefusedTheSame) {
   Create();
   std::string version;
-  PutFixed32(3, version);
+  PutFixed32(4, version);
   PutMeta("format", version);
   Tamper([](rocksdb::DB& db) {
     rocksdb::ColumnFamilyHandle* handle = nullptr;
@@ -521,11 +521,174 @@ TEST_F(RocksDbStoreTest, NewerFormatWithOtherColumnFamiliesIsRefusedTheSame) {
     EXPECT_TRUE(db.DestroyColumnFamilyHandle(handle).ok());
   });
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
-                               "format 3 is newer"));
+                               "format 4 is newer"));
   std::string current;
-  PutFixed32(1, current);
+  PutFixed32(2, current);
   PutMeta("format", current);
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kDataLoss, "column families"));
+}
+
+// A store as the first version wrote it, byte for byte: document 1, "a", with a
+// passage that has a code and one that is pending.
+void WriteStoreOfVersion1(const fs::path& directory) {
+  const std::vector<
+      std::pair<std::string, std::vector<std::pair<std::string, std::string>>>>
+      columns = {
+          {"default",
+           {{"format", std::string("\1\0\0\0", 4)},
+            {"configuration", "configuration"},
+            {"counts", std::string("\1\2\1\10\2", 5)}}},
+          {"documents",
+           {{std::string("\0\0\0\0\0\0\0\1", 8),
+             std::string("\1a\1A\0", 5) + std::string(16, '\xa5') +
+                 std::string("\2\2\0\3\0\1\5\0", 8)}}},
+          {"ids", {{"a", "\1"}}},
+          {"passages",
+           {{std::string("\0\0\0\0\1\0\0\0", 8), std::string("\0one", 4)},
+            {std::string("\0\0\0\0\1\0\0\1", 8), std::string("\0three", 6)}}},
+          {"pending", {{std::string("\0\0\0\0\1\0\0\1", 8), ""}}},
+          {"codes", {{std::string("\0\0\0\0\1\0\0\0", 8), "code"}}}};
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const auto& [name, entries] : columns) {
+    descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* raw = nullptr;
+  ASSERT_TRUE(rocksdb::DB::Open(options, directory.string(), descriptors,
+                                &handles, &raw)
+                  .ok());
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  for (size_t i = 0; i < columns.size(); ++i) {
+    for (const auto& [key, value] : columns[i].second) {
+      EXPECT_TRUE(db->Put({}, handles[i], key, value).ok());
+    }
+    EXPECT_TRUE(db->DestroyColumnFamilyHandle(handles[i]).ok());
+  }
+}
+
+TEST_F(RocksDbStoreTest, StoreOfVersion1IsReadAndUpgraded) {
+  WriteStoreOfVersion1(directory_);
+  for (const char* const stage : {"upgraded", "reopened"}) {
+    SCOPED_TRACE(stage);
+    const auto store = Open();
+    ASSERT_OK(store);
+    EXPECT_EQ((*store)->configuration(), "configuration");
+    const StoreCounts counts = {.documents = 1,
+                                .passages = 2,
+                                .pending = 1,
+                                .text_bytes = 8,
+                                .next_document = DocumentNumber{2}};
+    EXPECT_EQ(*(*store)->GetCounts(), counts);
+    DocumentRecord record;
+    record.id = "a";
+    record.title = "A";
+    record.content_hash.bytes.fill(0xa5);
+    record.next_serial = 2;
+    record.passages = {{.serial = 0, .bytes = 3}, {.serial = 1, .bytes = 5}};
+    EXPECT_THAT(*(*store)->GetDocument(DocumentNumber{1}), Optional(record));
+    EXPECT_THAT(*(*store)->FindDocument("a"), Optional(DocumentNumber{1}));
+    const PassageId pending = MakePassageId(DocumentNumber{1}, 1);
+    const Passage one = {Id(1), "", "one"};
+    const Passage three = {pending, "", "three"};
+    EXPECT_THAT(*(*store)->GetPassages(std::vector{Id(1), pending}),
+                testing::ElementsAre(Optional(one), Optional(three)));
+    EXPECT_THAT(*(*store)->ListPending(PassageId{0}, 10),
+                testing::ElementsAre(pending));
+    size_t codes = 0;
+    EXPECT_OK((*store)->VisitCodes([&](PassageId id, std::string_view code) {
+      ++codes;
+      EXPECT_EQ(id, Id(1));
+      EXPECT_EQ(code, "code");
+      return absl::OkStatus();
+    }));
+    EXPECT_EQ(codes, 1u);
+    EXPECT_OK((*store)->VisitTombstones(
+        [](PassageId) { return absl::InternalError("there is none"); }));
+    EXPECT_EQ(*(*store)->GetManifest(), std::nullopt);
+  }
+  // A build that reads version 1 refuses the store from now on.
+  Tamper([](rocksdb::DB& db) {
+    std::string format;
+    EXPECT_TRUE(db.Get({}, "format", &format).ok());
+    EXPECT_EQ(format, std::string("\2\0\0\0", 4));
+  });
+}
+
+// The upgrade is one write: a store that it failed for is as it was.
+TEST_F(RocksDbStoreTest, FailedUpgradeLeavesVersion1) {
+  WriteStoreOfVersion1(directory_);
+  file_system_->Inject(FaultyFileSystem::Fault::kNoSpace);
+  EXPECT_THAT(Open(),
+              StatusIs(absl::StatusCode::kResourceExhausted, "injected"));
+  file_system_->Inject(FaultyFileSystem::Fault::kNone);
+  Tamper([](rocksdb::DB& db) {
+    std::string format;
+    EXPECT_TRUE(db.Get({}, "format", &format).ok());
+    EXPECT_EQ(format, std::string("\1\0\0\0", 4));
+  });
+  ASSERT_OK(Open());
+}
+
+// A batch that publishes a segment is there as a whole or not at all, wherever
+// a crash cuts it off.
+TEST_F(RocksDbStoreTest, PublishingIsAtomicInATornLog) {
+  const auto store = Create();
+  ASSERT_OK(CommitOne(*store, 1));
+  StoreBatch codes;
+  codes.put_codes = {{Id(1), "code"}};
+  codes.put_tombstones = {Id(8)};
+  codes.manifest = "old";
+  codes.counts = *store->GetCounts();
+  ASSERT_OK(store->Commit(codes, Durability::kSynced));
+  const size_t before = fs::file_size(Files(".log").front());
+  StoreBatch publish;
+  publish.erase_codes = {Id(1)};
+  publish.put_tombstones = {Id(9)};
+  publish.erase_tombstones = {Id(8)};
+  publish.manifest = "new";
+  publish.counts = codes.counts;
+  ASSERT_OK(store->Commit(publish, Durability::kSynced));
+  const fs::path log = Files(".log").front();
+  const size_t after = fs::file_size(log);
+  ASSERT_GT(after, before);
+  for (size_t cut = 0; cut <= after - before; cut += 9) {
+    SCOPED_TRACE(cut);
+    const size_t size = after - cut;
+    const fs::path copy = root_ / absl::StrCat("torn", size);
+    CrashTo(copy);
+    fs::resize_file(copy / log.filename(), size);
+    const auto reopened = RocksDbStore::Open(copy, *shared_);
+    ASSERT_OK(reopened);
+    const bool published = cut == 0;
+    EXPECT_THAT(*(*reopened)->GetManifest(),
+                Optional(std::string(published ? "new" : "old")));
+    size_t left = 0;
+    ASSERT_OK((*reopened)->VisitCodes([&](PassageId, std::string_view) {
+      ++left;
+      return absl::OkStatus();
+    }));
+    EXPECT_EQ(left, published ? 0u : 1u);
+    std::vector<PassageId> tombstones;
+    ASSERT_OK((*reopened)->VisitTombstones([&](PassageId id) {
+      tombstones.push_back(id);
+      return absl::OkStatus();
+    }));
+    EXPECT_THAT(tombstones, testing::ElementsAre(Id(published ? 9 : 8)));
+    fs::remove_all(copy);
+  }
+}
+
+TEST_F(RocksDbStoreTest, MalformedTombstoneIsDataLoss) {
+  Create();
+  PutMeta("tombstone:1234567", "");
+  const auto store = Open();
+  ASSERT_OK(store);
+  EXPECT_THAT(
+      (*store)->VisitTombstones([](PassageId) { return absl::OkStatus(); }),
+      StatusIs(absl::StatusCode::kDataLoss, "tombstone key"));
 }
 
 TEST_F(RocksDbStoreTest, MissingOrMalformedMetaIsDataLoss) {

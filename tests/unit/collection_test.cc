@@ -65,6 +65,13 @@ class SharedStore : public PassageStore {
       const override {
     return store_->VisitCodes(visit);
   }
+  absl::Status VisitTombstones(
+      const std::function<absl::Status(PassageId)>& visit) const override {
+    return store_->VisitTombstones(visit);
+  }
+  absl::StatusOr<std::optional<std::string>> GetManifest() const override {
+    return store_->GetManifest();
+  }
   absl::Status Settle(std::atomic<bool>& cancelled) override {
     return store_->Settle(cancelled);
   }

@@ -43,6 +43,8 @@ TEST(RecordFormat, BytesStayAsTheyAre) {
   EXPECT_EQ(Hex(EncodeDocumentKey(DocumentNumber{0x0102})), "0000000000000102");
   EXPECT_EQ(Hex(EncodePassageKey(MakePassageId(DocumentNumber{0x0102}, 3))),
             "0000000102000003");
+  EXPECT_EQ(EncodeTombstoneKey(PassageId{0x6162636465666768}),
+            "tombstone:abcdefgh");
   EXPECT_EQ(Hex(EncodeDocumentNumber(DocumentNumber{300})), "ac02");
   EXPECT_EQ(Hex(EncodePassageValue({PassageId{1}, "ctx", "text"})),
             "0363747874657874");
@@ -111,6 +113,8 @@ TEST(RecordFormat, TruncationAtEveryByteIsDataLoss) {
   for (size_t size = 0; size < 8; ++size) {
     EXPECT_THAT(DecodePassageKey(std::string(size, '\0')),
                 StatusIs(absl::StatusCode::kDataLoss, "passage key"));
+    EXPECT_THAT(DecodeTombstoneKey("tombstone:" + std::string(size, '\0')),
+                StatusIs(absl::StatusCode::kDataLoss, "tombstone key"));
   }
   EXPECT_THAT(DecodeDocumentNumber("\x80"),
               StatusIs(absl::StatusCode::kDataLoss, "document number"));
