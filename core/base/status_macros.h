@@ -47,6 +47,14 @@ inline absl::Status Annotate(const absl::Status& status,
   return absl::Status(status.code(), message);
 }
 
+template <typename T>
+absl::StatusOr<T> Annotate(absl::StatusOr<T> result, std::string_view context) {
+  if (result.ok()) {
+    return result;
+  }
+  return Annotate(result.status(), context);
+}
+
 }  // namespace pith
 
 #endif  // PITH_CORE_BASE_STATUS_MACROS_H_

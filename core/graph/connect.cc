@@ -1,0 +1,187 @@
+#include "core/graph/connect.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "glog/logging.h"
+
+#include "core/base/status_macros.h"
+#include "core/graph/walk.h"
+
+namespace pith {
+namespace {
+
+// Nodes of one part that get an edge each: one edge alone is easily missed by a
+// walk, and a part is rarely larger than a few nodes.
+constexpr size_t kEdgesOfPart = 4;
+constexpr size_t kBeam = 64;
+
+size_t Index(NodeId node) {
+  return static_cast<size_t>(node);
+}
+
+// Adds what can be reached from `start` to `reached`, and returns it.
+std::vector<NodeId> Flood(const AdjacencyLists& graph,
+                          std::span<const NodeId> start,
+                          std::vector<bool>& reached) {
+  std::vector<NodeId> found;
+  for (const NodeId node : start) {
+    if (!reached[Index(node)]) {
+      reached[Index(node)] = true;
+      found.push_back(node);
+    }
+  }
+  for (size_t i = 0; i < found.size(); ++i) {
+    for (const NodeId neighbor : graph[found[i]]) {
+      if (!reached[Index(neighbor)]) {
+        reached[Index(neighbor)] = true;
+        found.push_back(neighbor);
+      }
+    }
+  }
+  return found;
+}
+
+struct SimilarityScorer {
+  NodeId node;
+  Similarities similarities;
+
+  void Score(std::span<const NodeId> nodes, std::span<float> out) {
+    similarities(std::span(&node, 1), nodes, out);
+  }
+};
+
+// `graph` with `edges`, which are new to it, in both directions.
+AdjacencyLists WithEdges(const AdjacencyLists& graph,
+                         std::vector<std::pair<NodeId, NodeId>> edges) {
+  const size_t count = edges.size();
+  for (size_t i = 0; i < count; ++i) {
+    edges.emplace_back(edges[i].second, edges[i].first);
+  }
+  std::sort(edges.begin(), edges.end());
+  AdjacencyLists result;
+  result.offsets.reserve(graph.offsets.size());
+  result.neighbors.reserve(graph.neighbors.size() + edges.size());
+  auto next = edges.begin();
+  for (size_t i = 0; i < graph.node_count(); ++i) {
+    const NodeId node{static_cast<uint32_t>(i)};
+    const auto begin = static_cast<ptrdiff_t>(result.neighbors.size());
+    const std::span<const NodeId> old = graph[node];
+    result.neighbors.insert(result.neighbors.end(), old.begin(), old.end());
+    for (; next != edges.end() && next->first == node; ++next) {
+      result.neighbors.push_back(next->second);
+    }
+    std::sort(result.neighbors.begin() + begin, result.neighbors.end());
+    result.offsets.push_back(result.neighbors.size());
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<bool> Reached(const AdjacencyLists& graph,
+                          std::span<const NodeId> entry_points) {
+  std::vector<bool> reached(graph.node_count(), false);
+  Flood(graph, entry_points, reached);
+  return reached;
+}
+
+absl::StatusOr<ConnectStatistics> Connect(std::span<const NodeId> entry_points,
+                                          Similarities similarities,
+                                          size_t limit,
+                                          const BuildControl& control,
+                                          AdjacencyLists& graph) {
+  ConnectStatistics statistics;
+  const size_t n = graph.node_count();
+  CHECK(n == 0 || !entry_points.empty());
+  const auto degree = [&graph](NodeId node) { return graph[node].size(); };
+  std::vector<bool> reached(n, false);
+  // All that is reached, or will be by the edges so far.
+  std::vector<NodeId> joined = Flood(graph, entry_points, reached);
+
+  struct Part {
+    std::vector<NodeId> nodes;
+    // Where its edges begin in `sources`.
+    size_t first_source;
+  };
+  std::vector<Part> parts;
+  std::vector<NodeId> sources;
+  for (size_t i = 0; i < n; ++i) {
+    if (reached[i]) {
+      continue;
+    }
+    const NodeId node{static_cast<uint32_t>(i)};
+    Part part{Flood(graph, std::span(&node, 1), reached), sources.size()};
+    statistics.unreached_nodes += part.nodes.size();
+    ++statistics.unreached_parts;
+    std::vector<NodeId> spare;
+    std::copy_if(part.nodes.begin(), part.nodes.end(),
+                 std::back_inserter(spare),
+                 [&](NodeId each) { return degree(each) < limit; });
+    CHECK(!spare.empty()) << "all nodes have " << limit << " neighbours";
+    const size_t step = (spare.size() + kEdgesOfPart - 1) / kEdgesOfPart;
+    for (size_t at = 0; at < spare.size(); at += step) {
+      sources.push_back(spare[at]);
+    }
+    parts.push_back(std::move(part));
+  }
+
+  std::vector<std::vector<ScoredNode>> found(sources.size());
+  PITH_RETURN_IF_ERROR(
+      ParallelFor(control, sources.size(), 16,
+                  [&](size_t /*worker*/, size_t begin, size_t end) {
+                    WalkScratch scratch;
+                    for (size_t i = begin; i < end; ++i) {
+                      SimilarityScorer scorer{sources[i], similarities};
+                      auto result = Walk(graph, entry_points, scorer,
+                                         WalkOptions{.beam = kBeam}, scratch);
+                      CHECK(result.ok()) << result.status();
+                      found[i] = std::move(result->candidates);
+                    }
+                  }));
+
+  std::vector<std::pair<NodeId, NodeId>> edges;
+  // Neighbours that nodes get by `edges`.
+  std::unordered_map<NodeId, size_t> added;
+  const auto is_full = [&](NodeId node) {
+    const auto it = added.find(node);
+    return degree(node) + (it == added.end() ? 0 : it->second) >= limit;
+  };
+  size_t spare = 0;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const size_t end =
+        p + 1 < parts.size() ? parts[p + 1].first_source : sources.size();
+    for (size_t i = parts[p].first_source; i < end; ++i) {
+      const auto target = std::find_if(found[i].begin(), found[i].end(),
+                                       [&](const ScoredNode& candidate) {
+                                         return !is_full(candidate.node);
+                                       });
+      NodeId to{};
+      if (target != found[i].end()) {
+        to = target->node;
+      } else {
+        // All that are near are full. Something that is joined is not.
+        while (is_full(joined[spare])) {
+          ++spare;
+          CHECK_LT(spare, joined.size());
+        }
+        to = joined[spare];
+      }
+      edges.emplace_back(sources[i], to);
+      ++added[sources[i]];
+      ++added[to];
+    }
+    joined.insert(joined.end(), parts[p].nodes.begin(), parts[p].nodes.end());
+  }
+  statistics.added_edges = edges.size();
+  if (!edges.empty()) {
+    graph = WithEdges(graph, std::move(edges));
+  }
+  return statistics;
+}
+
+}  // namespace pith

@@ -1,0 +1,252 @@
+#include "core/graph/neighbors.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "glog/logging.h"
+
+#include "core/base/mutex.h"
+#include "core/base/status_macros.h"
+#include "core/graph/random.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kMostLeaders = 1000;
+// Rows that are compared with a level's leaders at a time.
+constexpr size_t kRows = 128;
+
+// The best neighbours of every place found so far. What it holds in the end
+// does not depend on the order of Offer: the best under a total order.
+class Reservoirs {
+ public:
+  Reservoirs(size_t places, size_t capacity)
+      : capacity_(capacity),
+        sizes_(places, 0),
+        places_(places * capacity),
+        similarities_(places * capacity) {}
+
+  // similarities[i] is that of `place` and candidates[i]. Thread-safe.
+  void Offer(uint32_t place, std::span<const uint32_t> candidates,
+             std::span<const float> similarities) {
+    MutexLock lock(locks_[place % kLocks]);
+    uint32_t size = sizes_[place];
+    uint32_t* const ids = &places_[place * capacity_];
+    float* const values = &similarities_[place * capacity_];
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      const float value = similarities[i];
+      if (size == capacity_ && value < values[size - 1]) {
+        continue;
+      }
+      const uint32_t id = candidates[i];
+      if (id == place) {
+        continue;
+      }
+      // Where it goes: after all that are better.
+      size_t at = size;
+      while (at > 0 && (values[at - 1] < value ||
+                        (values[at - 1] == value && ids[at - 1] > id))) {
+        --at;
+      }
+      if (at == capacity_ ||
+          (at > 0 && values[at - 1] == value && ids[at - 1] == id)) {
+        continue;
+      }
+      size = std::min<uint32_t>(size + 1, static_cast<uint32_t>(capacity_));
+      std::copy_backward(ids + at, ids + size - 1, ids + size);
+      std::copy_backward(values + at, values + size - 1, values + size);
+      ids[at] = id;
+      values[at] = value;
+    }
+    sizes_[place] = size;
+  }
+
+  // The neighbours as nodes; the reservoirs are spent.
+  AdjacencyLists Take(std::span<const NodeId> nodes) {
+    similarities_ = {};
+    AdjacencyLists result;
+    result.offsets.reserve(sizes_.size() + 1);
+    result.neighbors.reserve(
+        std::accumulate(sizes_.begin(), sizes_.end(), size_t{0}));
+    for (size_t place = 0; place < sizes_.size(); ++place) {
+      for (size_t i = 0; i < sizes_[place]; ++i) {
+        result.neighbors.push_back(nodes[places_[place * capacity_ + i]]);
+      }
+      result.offsets.push_back(result.neighbors.size());
+    }
+    return result;
+  }
+
+ private:
+  static constexpr size_t kLocks = 1024;
+
+  size_t capacity_;
+  std::vector<uint32_t> sizes_;
+  std::vector<uint32_t> places_;
+  std::vector<float> similarities_;
+  std::array<Mutex, kLocks> locks_;
+};
+
+class Carver {
+ public:
+  Carver(std::span<const NodeId> nodes, Similarities similarities,
+         const NeighborOptions& options)
+      : nodes_(nodes),
+        similarities_(similarities),
+        options_(options),
+        reservoirs_(nodes.size(), options.neighbors) {}
+
+  absl::StatusOr<AdjacencyLists> Run(const BuildControl& control) {
+    std::vector<uint32_t> all(nodes_.size());
+    std::iota(all.begin(), all.end(), 0);
+    if (all.size() <= options_.leaf_size) {
+      CompareLeaf(all);
+      return reservoirs_.Take(nodes_);
+    }
+    PITH_ASSIGN_OR_RETURN(
+        std::vector<std::vector<uint32_t>> clusters,
+        Divide(all, options_.first_fanout, options_.seed, control));
+    all = {};
+    std::atomic<size_t> done = 0;
+    PITH_RETURN_IF_ERROR(
+        ParallelFor(control, clusters.size(), 1,
+                    [&](size_t worker, size_t begin, size_t /*end*/) {
+                      Carve(std::exchange(clusters[begin], {}),
+                            MixBits(options_.seed ^ MixBits(begin)));
+                      const size_t finished = ++done;
+                      if (worker == 0) {
+                        control.progress(static_cast<double>(finished) /
+                                         static_cast<double>(clusters.size()));
+                      }
+                    }));
+    return reservoirs_.Take(nodes_);
+  }
+
+ private:
+  size_t LeaderCount(size_t size, size_t fanout) const {
+    // Clusters differ in size: the average is well below the bound.
+    const size_t wanted = 2 * size * fanout / options_.leaf_size + 2;
+    return std::min({wanted, kMostLeaders, size});
+  }
+
+  // The clusters of random leaders of `places`; each place joins its nearest
+  // `fanout`.
+  absl::StatusOr<std::vector<std::vector<uint32_t>>> Divide(
+      std::span<const uint32_t> places, size_t fanout, uint64_t seed,
+      const BuildControl& control) const {
+    std::vector<NodeId> of_places(places.size());
+    for (size_t i = 0; i < places.size(); ++i) {
+      of_places[i] = nodes_[places[i]];
+    }
+    const std::vector<NodeId> leaders =
+        Sample(of_places, LeaderCount(places.size(), fanout), seed);
+    fanout = std::min(fanout, leaders.size());
+    std::vector<uint16_t> nearest(places.size() * fanout);
+    PITH_RETURN_IF_ERROR(ParallelFor(
+        control, places.size(), kRows,
+        [&](size_t /*worker*/, size_t begin, size_t end) {
+          std::vector<float> similarities((end - begin) * leaders.size());
+          similarities_(std::span(of_places).subspan(begin, end - begin),
+                        leaders, similarities);
+          for (size_t i = begin; i < end; ++i) {
+            const std::span row =
+                std::span(similarities)
+                    .subspan((i - begin) * leaders.size(), leaders.size());
+            NearestLeaders(row, std::span(nearest).subspan(i * fanout, fanout));
+          }
+        }));
+
+    std::vector<size_t> sizes(leaders.size(), 0);
+    for (const uint16_t leader : nearest) {
+      ++sizes[leader];
+    }
+    std::vector<std::vector<uint32_t>> clusters(leaders.size());
+    for (size_t i = 0; i < clusters.size(); ++i) {
+      clusters[i].reserve(sizes[i]);
+    }
+    for (size_t i = 0; i < nearest.size(); ++i) {
+      clusters[nearest[i]].push_back(places[i / fanout]);
+    }
+    return clusters;
+  }
+
+  static void NearestLeaders(std::span<const float> similarities,
+                             std::span<uint16_t> nearest) {
+    size_t count = 0;
+    for (size_t leader = 0; leader < similarities.size(); ++leader) {
+      const float value = similarities[leader];
+      if (count == nearest.size() &&
+          value <= similarities[nearest[count - 1]]) {
+        continue;
+      }
+      size_t at = count < nearest.size() ? count++ : count - 1;
+      for (; at > 0 && similarities[nearest[at - 1]] < value; --at) {
+        nearest[at] = nearest[at - 1];
+      }
+      nearest[at] = static_cast<uint16_t>(leader);
+    }
+  }
+
+  void Carve(std::vector<uint32_t> places, uint64_t seed) {
+    if (places.size() <= options_.leaf_size) {
+      CompareLeaf(places);
+      return;
+    }
+    const size_t size = places.size();
+    auto clusters =
+        Divide(places, options_.second_fanout, seed, BuildControl());
+    CHECK(clusters.ok()) << clusters.status();
+    places = {};
+    for (size_t i = 0; i < clusters->size(); ++i) {
+      std::vector<uint32_t> cluster = std::exchange((*clusters)[i], {});
+      if (cluster.size() > size / 2 + size / 4) {
+        // Copies of one vector, or nearly: leaders do not tell them apart.
+        const std::span all = cluster;
+        for (size_t at = 0; at < all.size(); at += options_.leaf_size / 2) {
+          CompareLeaf(
+              all.subspan(at, std::min(options_.leaf_size, all.size() - at)));
+        }
+      } else {
+        Carve(std::move(cluster), MixBits(seed ^ MixBits(i)));
+      }
+    }
+  }
+
+  void CompareLeaf(std::span<const uint32_t> places) {
+    std::vector<NodeId> nodes(places.size());
+    for (size_t i = 0; i < places.size(); ++i) {
+      nodes[i] = nodes_[places[i]];
+    }
+    std::vector<float> similarities(places.size() * places.size());
+    similarities_(nodes, nodes, similarities);
+    for (size_t i = 0; i < places.size(); ++i) {
+      reservoirs_.Offer(places[i], places,
+                        std::span<const float>(similarities)
+                            .subspan(i * places.size(), places.size()));
+    }
+  }
+
+  std::span<const NodeId> nodes_;
+  Similarities similarities_;
+  const NeighborOptions& options_;
+  Reservoirs reservoirs_;
+};
+
+}  // namespace
+
+absl::StatusOr<AdjacencyLists> FindNeighbors(std::span<const NodeId> nodes,
+                                             Similarities similarities,
+                                             const NeighborOptions& options,
+                                             const BuildControl& control) {
+  CHECK_GE(options.neighbors, 1u);
+  CHECK_GE(options.leaf_size, 2u);
+  CHECK_GE(options.first_fanout, 1u);
+  CHECK_GE(options.second_fanout, 1u);
+  return Carver(nodes, similarities, options).Run(control);
+}
+
+}  // namespace pith

@@ -1,0 +1,52 @@
+#ifndef PITH_CORE_GRAPH_PRUNE_H_
+#define PITH_CORE_GRAPH_PRUNE_H_
+
+#include <cstddef>
+#include <span>
+
+#include "absl/status/statusor.h"
+
+#include "core/graph/graph.h"
+#include "core/base/parallel.h"
+
+namespace pith {
+
+struct PruneOptions {
+  // How many neighbours a node chooses, and a hub: m and M of the paper.
+  size_t degree = 8;
+  size_t hub_degree = 32;
+  // Which part of the nodes are hubs.
+  double hub_share = 0.02;
+  // How many neighbours of its own and others' choosing a node may have: from
+  // hub_degree to less than kMaxDegree, which leaves room for connecting.
+  size_t max_degree = 48;
+};
+
+struct PruneStatistics {
+  size_t hubs = 0;
+  // Edges that were taken back because a node had more than max_degree.
+  size_t dropped_edges = 0;
+};
+
+struct PrunedGraph {
+  // Mutual: if b is a neighbour of a, then a of b. Ascending.
+  AdjacencyLists lists;
+  PruneStatistics statistics;
+};
+
+// Hub-preserving pruning (LEANN, arXiv 2506.08276, Algorithm 3). `candidates`
+// has for every node others, nearest first, and is freed as soon as all have
+// chosen. The nodes that are most often
+// candidates choose up to hub_degree neighbours, the rest up to degree; a
+// candidate is taken unless it is nearer to one taken before than to the node
+// (arXiv 1603.09320, Algorithm 4; equal counts as taken, or copies of a node
+// would have no neighbours but one another). Then edges are made mutual. The
+// nearest candidate is always taken. kCancelled if the control says so.
+absl::StatusOr<PrunedGraph> Prune(AdjacencyLists candidates,
+                                  Similarities similarities,
+                                  const PruneOptions& options,
+                                  const BuildControl& control);
+
+}  // namespace pith
+
+#endif  // PITH_CORE_GRAPH_PRUNE_H_

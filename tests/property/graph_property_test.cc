@@ -1,0 +1,130 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "core/graph/build.h"
+#include "core/graph/walk.h"
+#include "tests/graph_inputs.h"
+
+namespace pith {
+namespace {
+
+struct Input {
+  std::string name;
+  Points points;
+};
+
+std::vector<Input> Inputs() {
+  std::vector<Input> inputs;
+  inputs.push_back({"line", LinePoints(2000)});
+  inputs.push_back({"one cloud", ClusteredPoints(3000, 1, 8, 1)});
+  inputs.push_back({"far clusters", ClusteredPoints(3000, 200, 3, 2)});
+  Points copies;
+  copies.at.assign(1500, {4, 4});
+  inputs.push_back({"copies", copies});
+  Points doubled = ClusteredPoints(1000, 4, 5, 3);
+  for (size_t i = 0; i < 1000; ++i) {
+    doubled.at.push_back(doubled.at[i]);
+  }
+  inputs.push_back({"everything twice", doubled});
+  Points grid;
+  for (int i = 0; i < 2500; ++i) {
+    grid.at.push_back({i / 50, i % 50});
+  }
+  inputs.push_back({"grid, all ties", grid});
+  return inputs;
+}
+
+// Scores by an old node's point.
+struct OldScorer {
+  const Points& points;
+  const std::vector<NodeId>& old_numbers;
+  NodeId query;
+
+  void Score(std::span<const NodeId> nodes, std::span<float> out) {
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      out[i] =
+          points.Similarity(query, old_numbers[static_cast<size_t>(nodes[i])]);
+    }
+  }
+};
+
+TEST(GraphProperty, BuiltGraphsAreMutualBoundedReachableAndFindThings) {
+  for (const Input& input : Inputs()) {
+    SCOPED_TRACE(input.name);
+    const size_t n = input.points.size();
+    const GraphOptions options{.neighbors = {.leaf_size = 128},
+                               .entry_points = 8};
+    const auto built = BuildGraph(n, input.points, options, {});
+    ASSERT_TRUE(built.ok());
+
+    AdjacencyLists lists;
+    NeighborBuffer buffer;
+    for (size_t i = 0; i < n; ++i) {
+      const auto list = built->graph.Neighbors(Node(i), buffer);
+      EXPECT_LE(list.size(), options.prune.max_degree);
+      lists.neighbors.insert(lists.neighbors.end(), list.begin(), list.end());
+      lists.offsets.push_back(lists.neighbors.size());
+    }
+    EXPECT_TRUE(IsMutual(lists));
+    EXPECT_EQ(built->statistics.edges, lists.neighbors.size() / 2);
+    EXPECT_THAT(Reached(lists, built->graph.entry_points()),
+                ::testing::Each(true));
+    const auto parsed = PackedGraph::Parse(built->graph.Serialize(), n);
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+
+    std::vector<NodeId> old_numbers(n);
+    for (size_t i = 0; i < n; ++i) {
+      old_numbers[static_cast<size_t>(built->new_numbers[i])] = Node(i);
+    }
+    WalkScratch scratch;
+    std::mt19937 random(11);
+    size_t found = 0;
+    for (int i = 0; i < 100; ++i) {
+      OldScorer scorer{input.points, old_numbers, Node(random() % n)};
+      const auto result = Walk(*parsed, parsed->entry_points(), scorer,
+                               WalkOptions{.beam = 32}, scratch);
+      ASSERT_TRUE(result.ok());
+      found += result->candidates[0].score == 0 ? 1 : 0;
+    }
+    EXPECT_GE(found, 97u);
+  }
+}
+
+// Which side a tie falls on may be arbitrary, but not lopsided: a mirrored set
+// is searched as well from its mirrored half.
+TEST(GraphProperty, MirroredHalvesAreFoundAlike) {
+  Points points = ClusteredPoints(1200, 3, 4, 21);
+  for (size_t i = 0; i < 1200; ++i) {
+    std::vector<int> mirrored = points.at[i];
+    mirrored[1] = -1 - mirrored[1];
+    points.at.push_back(mirrored);
+  }
+  const auto built = BuildGraph(2400, points, GraphOptions{}, {});
+  ASSERT_TRUE(built.ok());
+  std::vector<NodeId> old_numbers(2400);
+  for (size_t i = 0; i < 2400; ++i) {
+    old_numbers[static_cast<size_t>(built->new_numbers[i])] = Node(i);
+  }
+  WalkScratch scratch;
+  size_t found[2] = {0, 0};
+  for (size_t i = 0; i < 2400; i += 4) {
+    OldScorer scorer{points, old_numbers, Node(i)};
+    const auto result = Walk(built->graph, built->graph.entry_points(), scorer,
+                             WalkOptions{.beam = 8}, scratch);
+    ASSERT_TRUE(result.ok());
+    found[i / 1200] += result->candidates[0].score == 0 ? 1 : 0;
+  }
+  EXPECT_GE(found[0], 285u);
+  EXPECT_NEAR(static_cast<double>(found[0]), static_cast<double>(found[1]), 8);
+}
+
+}  // namespace
+}  // namespace pith
