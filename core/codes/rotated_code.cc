@@ -31,13 +31,12 @@ HWY_INLINE hn::Vec<DU> LoadWords(DU du, const uint8_t* HWY_RESTRICT bytes) {
 #endif
 }
 
-// Adds to sums[c], for each of kCodes codes that lie `code_bytes` apart, the
-// products of coordinates and nibbles in words [begin, end), a multiple of D's
-// lanes.
+// Adds to sums[c], for each of kCodes codes, the products of coordinates and
+// nibbles in words [begin, end), a multiple of D's lanes.
 template <size_t kCodes, class D>
 HWY_INLINE void AddProducts(D d, const int16_t* HWY_RESTRICT coordinates,
-                            size_t words, const uint8_t* HWY_RESTRICT codes,
-                            size_t code_bytes, size_t begin, size_t end,
+                            size_t words, const uint8_t* const* codes,
+                            size_t begin, size_t end,
                             int32_t* HWY_RESTRICT sums) {
   const hn::RebindToUnsigned<D> du;
   const hn::RepartitionToWide<D> d32;
@@ -45,9 +44,11 @@ HWY_INLINE void AddProducts(D d, const int16_t* HWY_RESTRICT coordinates,
   // ReorderWidenMulAccumulate may use both.
   hn::Vec<decltype(d32)> sum0[kCodes];
   hn::Vec<decltype(d32)> sum1[kCodes];
+  const uint8_t* bytes[kCodes];
   for (size_t c = 0; c < kCodes; ++c) {
     sum0[c] = hn::Zero(d32);
     sum1[c] = hn::Zero(d32);
+    bytes[c] = codes[c];
   }
   for (size_t j = begin; j < end; j += hn::Lanes(d)) {
     const auto q0 = hn::LoadU(d, coordinates + j);
@@ -55,7 +56,7 @@ HWY_INLINE void AddProducts(D d, const int16_t* HWY_RESTRICT coordinates,
     const auto q2 = hn::LoadU(d, coordinates + 2 * words + j);
     const auto q3 = hn::LoadU(d, coordinates + 3 * words + j);
     for (size_t c = 0; c < kCodes; ++c) {
-      const auto word = LoadWords(du, codes + c * code_bytes + 2 * j);
+      const auto word = LoadWords(du, bytes[c] + 2 * j);
       const auto n0 = hn::BitCast(d, hn::And(word, mask));
       const auto n1 = hn::BitCast(d, hn::And(hn::ShiftRight<4>(word), mask));
       const auto n2 = hn::BitCast(d, hn::And(hn::ShiftRight<8>(word), mask));
@@ -73,33 +74,29 @@ HWY_INLINE void AddProducts(D d, const int16_t* HWY_RESTRICT coordinates,
 
 template <size_t kCodes>
 HWY_INLINE void SumProducts(const int16_t* HWY_RESTRICT coordinates,
-                            size_t words, const uint8_t* HWY_RESTRICT codes,
-                            size_t code_bytes, int32_t* HWY_RESTRICT sums) {
+                            size_t words, const uint8_t* const* codes,
+                            int32_t* HWY_RESTRICT sums) {
   // A padded dimension is a multiple of 64, words of 16.
   const hn::ScalableTag<int16_t> d;
   const hn::CappedTag<int16_t, 16> d16;
   const size_t whole = words - words % hn::Lanes(d);
   std::fill_n(sums, kCodes, 0);
-  AddProducts<kCodes>(d, coordinates, words, codes, code_bytes, 0, whole, sums);
+  AddProducts<kCodes>(d, coordinates, words, codes, 0, whole, sums);
   if (whole < words) {
-    AddProducts<kCodes>(d16, coordinates, words, codes, code_bytes, whole,
-                        words, sums);
+    AddProducts<kCodes>(d16, coordinates, words, codes, whole, words, sums);
   }
 }
 
-// sums[i] is the integer product of `coordinates` and code i's nibbles.
+// sums[i] is the integer product of `coordinates` and the nibbles of codes[i].
 void SumAllProducts(const int16_t* coordinates, size_t words,
-                    const uint8_t* codes, size_t code_bytes, size_t count,
-                    int32_t* sums) {
+                    const uint8_t* const* codes, size_t count, int32_t* sums) {
   // Four codes share the loads of a query's coordinates.
   size_t i = 0;
   for (; i + 4 <= count; i += 4) {
-    SumProducts<4>(coordinates, words, codes + i * code_bytes, code_bytes,
-                   sums + i);
+    SumProducts<4>(coordinates, words, codes + i, sums + i);
   }
   for (; i < count; ++i) {
-    SumProducts<1>(coordinates, words, codes + i * code_bytes, code_bytes,
-                   sums + i);
+    SumProducts<1>(coordinates, words, codes + i, sums + i);
   }
 }
 
@@ -116,6 +113,8 @@ HWY_EXPORT(SumAllProducts);
 // Part of the format: other signs are other codes.
 constexpr uint64_t kRotationSeed = 0x70697468;
 constexpr size_t kScaleBytes = 2;
+// Codes that stay in the first-level cache between sums and estimates.
+constexpr size_t kCodesAtATime = 64;
 // A scale is the bits of a float from exponent -13 on, without the mantissa's
 // last 11.
 constexpr int kDroppedBits = 11;
@@ -243,20 +242,53 @@ void RotatedCodec::Decode(std::span<const uint8_t> code,
   }
 }
 
-RotatedQuery RotatedCodec::Prepare(std::span<const float> query) const {
+std::unique_ptr<CodeQuery> RotatedCodec::Prepare(
+    std::span<const float> query) const {
   std::vector<float> rotated(static_cast<size_t>(rotation_.padded_dimension()));
   rotation_.Apply(query, rotated);
+  return std::make_unique<RotatedQuery>(rotated);
+}
+
+std::vector<uint8_t> RotatedCodec::ToBlocks(
+    std::span<const uint8_t> codes) const {
+  return {codes.begin(), codes.end()};
+}
+
+void RotatedCodec::CopyCode(std::span<const uint8_t> blocks, size_t index,
+                            std::span<uint8_t> code) const {
+  CHECK_EQ(code.size(), code_bytes());
+  const std::span<const uint8_t> from =
+      blocks.subspan(index * code.size(), code.size());
+  std::copy(from.begin(), from.end(), code.begin());
+}
+
+EstimateError RotatedCodec::ErrorOf(std::span<const uint8_t> code) const {
+  CHECK_EQ(code.size(), code_bytes());
+  const size_t words = (code.size() - kScaleBytes) / 2;
+  float square = 0;
+  for (const uint8_t byte : code.first(2 * words)) {
+    const float low = static_cast<float>(byte & 0xF) - 7.5f;
+    const float high = static_cast<float>(byte >> 4) - 7.5f;
+    square += low * low + high * high;
+  }
+  // The cosine between x and u is 1 / (scale * |u|). A rotation at random
+  // spreads the part of u orthogonal to x evenly over all other dimensions.
+  const float scale = DecodeScale(LoadWord(&code[2 * words]));
+  const float tangent_square = std::max(scale * scale * square - 1.0f, 0.0f);
+  return {.bias = 0,
+          .spread = std::sqrt(tangent_square / static_cast<float>(4 * words))};
+}
+
+RotatedQuery::RotatedQuery(std::span<const float> rotated)
+    : coordinates_(rotated.size()) {
   float largest = 0;
   float sum = 0;
   for (const float value : rotated) {
     largest = std::max(largest, std::abs(value));
     sum += std::abs(value);
   }
-
-  RotatedQuery result;
-  result.coordinates.resize(rotated.size());
   if (!(largest > 0)) {
-    return result;
+    return;
   }
   // As fine as 16 bits allow, and no finer than keeps twice the sum of
   // products, at most 30 times the sum of coordinates, within 31 bits.
@@ -265,34 +297,58 @@ RotatedQuery RotatedCodec::Prepare(std::span<const float> query) const {
   for (size_t i = 0; i < rotated.size(); ++i) {
     const auto coordinate =
         static_cast<int16_t>(std::lrint(rotated[i] * factor));
-    result.coordinates[i] = coordinate;
+    coordinates_[i] = coordinate;
     coordinate_sum += coordinate;
   }
-  result.offset = 15 * coordinate_sum;
-  result.scale = 0.5f / factor;
-  return result;
+  offset_ = 15 * coordinate_sum;
+  scale_ = 0.5f / factor;
 }
 
-void RotatedCodec::Score(const RotatedQuery& query,
-                         std::span<const uint8_t> codes,
-                         std::span<float> out) const {
-  const size_t bytes = code_bytes();
-  const size_t dimensions = static_cast<size_t>(rotation_.padded_dimension());
-  CHECK_EQ(query.coordinates.size(), dimensions);
-  CHECK_EQ(codes.size(), out.size() * bytes);
-  // Blocks that stay in the first-level cache between the two passes.
-  constexpr size_t kBlock = 64;
-  int32_t sums[kBlock];
-  for (size_t begin = 0; begin < out.size(); begin += kBlock) {
-    const size_t count = std::min(kBlock, out.size() - begin);
-    const uint8_t* block = codes.data() + begin * bytes;
-    HWY_DYNAMIC_DISPATCH(SumAllProducts)
-    (query.coordinates.data(), dimensions / 4, block, bytes, count, sums);
+size_t RotatedQuery::CodeBytes() const {
+  return coordinates_.size() / 2 + kScaleBytes;
+}
+
+float RotatedQuery::Estimate(int32_t sum, const uint8_t* code) const {
+  const float code_scale =
+      DecodeScale(LoadWord(code + CodeBytes() - kScaleBytes));
+  return static_cast<float>(2 * sum - offset_) * (scale_ * code_scale);
+}
+
+void RotatedQuery::Scan(std::span<const uint8_t> blocks,
+                        std::span<float> out) const {
+  CHECK_GE(blocks.size() / CodeBytes(), out.size());
+  const uint8_t* codes[kCodesAtATime];
+  int32_t sums[kCodesAtATime];
+  for (size_t first = 0; first < out.size(); first += kCodesAtATime) {
+    const size_t count = std::min(kCodesAtATime, out.size() - first);
     for (size_t i = 0; i < count; ++i) {
-      const float code_scale =
-          DecodeScale(LoadWord(block + (i + 1) * bytes - kScaleBytes));
-      out[begin + i] = static_cast<float>(2 * sums[i] - query.offset) *
-                       (query.scale * code_scale);
+      codes[i] = blocks.data() + (first + i) * CodeBytes();
+    }
+    HWY_DYNAMIC_DISPATCH(SumAllProducts)
+    (coordinates_.data(), coordinates_.size() / 4, codes, count, sums);
+    for (size_t i = 0; i < count; ++i) {
+      out[first + i] = Estimate(sums[i], codes[i]);
+    }
+  }
+}
+
+void RotatedQuery::Score(std::span<const uint8_t> codes,
+                         std::span<const uint32_t> nodes,
+                         std::span<float> out) const {
+  CHECK_EQ(nodes.size(), out.size());
+  const size_t code_count = codes.size() / CodeBytes();
+  const uint8_t* chosen[kCodesAtATime];
+  int32_t sums[kCodesAtATime];
+  for (size_t first = 0; first < out.size(); first += kCodesAtATime) {
+    const size_t count = std::min(kCodesAtATime, out.size() - first);
+    for (size_t i = 0; i < count; ++i) {
+      CHECK_LT(nodes[first + i], code_count);
+      chosen[i] = codes.data() + nodes[first + i] * CodeBytes();
+    }
+    HWY_DYNAMIC_DISPATCH(SumAllProducts)
+    (coordinates_.data(), coordinates_.size() / 4, chosen, count, sums);
+    for (size_t i = 0; i < count; ++i) {
+      out[first + i] = Estimate(sums[i], chosen[i]);
     }
   }
 }

@@ -3,24 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "core/codes/codec.h"
 #include "core/codes/rotation.h"
 
 namespace pith {
-
-// A query made ready for scoring.
-struct RotatedQuery {
-  // Rotated coordinates as integers.
-  std::vector<int16_t> coordinates;
-  // 15 times their sum: what levels of (nibble - 7.5), doubled to be integers,
-  // take from twice the sum of products with the nibbles.
-  int32_t offset = 0;
-  // What the doubled integer product is multiplied with, beside the code's own
-  // scale.
-  float scale = 0;
-};
 
 // Training-free codes: four bits for each rotated coordinate and a two-byte
 // scale (RaBitQ, arXiv 2405.12497, and its multi-bit extension, arXiv
@@ -34,36 +24,65 @@ struct RotatedQuery {
 // of exponent and 12 of mantissa: (1 + (s mod 4096) / 4096) * 2^(s / 4096 - 13)
 // with the quotient rounded down; it covers every 1 / <x, u> that can occur, at
 // a relative error of at most 2^-13. docs/index_format.md has the same.
-class RotatedCodec {
+class RotatedCodec final : public Codec {
  public:
   // `dimension` as for Rotation.
   explicit RotatedCodec(int dimension);
 
-  int dimension() const { return rotation_.dimension(); }
+  int dimension() const override { return rotation_.dimension(); }
   // 4 bits x padded dimension + 2 bytes of scale: 194 for 384.
-  size_t code_bytes() const;
+  size_t code_bytes() const override;
 
-  // `vector`: dimension() floats of unit norm, to within a hundredth, which
-  // excludes zero and NaN; anything else is a bug of the caller. `code`:
-  // code_bytes() bytes. The levels' common step is the one that maximises the
-  // cosine between x and u, to within 2e-4 of the cosine.
-  void Encode(std::span<const float> vector, std::span<uint8_t> code) const;
-
-  // The unit vector that a code of Encode stands for.
-  void Decode(std::span<const uint8_t> code, std::span<float> vector) const;
-
-  // `query`: dimension() finite floats.
-  RotatedQuery Prepare(std::span<const float> query) const;
-
-  // out[i] = estimate of <query, x_i> for the i-th of out.size() codes that lie
-  // one after another in `codes`:
-  //   (2 * sum of coordinates * nibbles - offset) * (scale * code's scale)
-  // where the first factor is an exact integer made a float.
-  void Score(const RotatedQuery& query, std::span<const uint8_t> codes,
-             std::span<float> out) const;
+  // The levels' common step is the one that maximises the cosine between x and
+  // u, to within 2e-4 of the cosine.
+  void Encode(std::span<const float> vector,
+              std::span<uint8_t> code) const override;
+  void Decode(std::span<const uint8_t> code,
+              std::span<float> vector) const override;
+  // A RotatedQuery. The query may be of any norm.
+  std::unique_ptr<CodeQuery> Prepare(
+      std::span<const float> query) const override;
+  // Blocks are the codes themselves.
+  std::vector<uint8_t> ToBlocks(std::span<const uint8_t> codes) const override;
+  void CopyCode(std::span<const uint8_t> blocks, size_t index,
+                std::span<uint8_t> code) const override;
+  // An estimate is unbiased, and the best of many hardly less so: its spread is
+  // a tenth of a trained code's.
+  EstimateError ErrorOf(std::span<const uint8_t> code) const override;
 
  private:
   Rotation rotation_;
+};
+
+// Estimates are
+//   (2 * sum of coordinates * nibbles - offset) * (scale * code's scale)
+// where the first factor is an exact integer made a float.
+class RotatedQuery final : public CodeQuery {
+ public:
+  // `rotated`: as Rotation::Apply has it.
+  explicit RotatedQuery(std::span<const float> rotated);
+
+  void Scan(std::span<const uint8_t> blocks,
+            std::span<float> out) const override;
+  void Score(std::span<const uint8_t> codes, std::span<const uint32_t> nodes,
+             std::span<float> out) const override;
+
+  // Rotated coordinates as integers.
+  std::span<const int16_t> coordinates() const { return coordinates_; }
+  // 15 times their sum: what levels of (nibble - 7.5), doubled to be integers,
+  // take from twice the sum of products with the nibbles.
+  int32_t offset() const { return offset_; }
+  // What the doubled integer product is multiplied with, beside the code's own
+  // scale.
+  float scale() const { return scale_; }
+
+ private:
+  size_t CodeBytes() const;
+  float Estimate(int32_t sum, const uint8_t* code) const;
+
+  std::vector<int16_t> coordinates_;
+  int32_t offset_ = 0;
+  float scale_ = 0;
 };
 
 }  // namespace pith

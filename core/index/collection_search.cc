@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -147,7 +148,7 @@ absl::StatusOr<std::vector<float>> Collection::QueryVector(
 std::vector<Collection::Candidate> Collection::FindCandidates(
     const DeltaSnapshot& delta, std::span<const float> query,
     size_t count) const {
-  const RotatedQuery prepared = codec_.Prepare(query);
+  const std::unique_ptr<CodeQuery> prepared = codec_.Prepare(query);
   // Orders better candidates first; the heap's front is then the worst kept.
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.estimate != b.estimate ? a.estimate > b.estimate
@@ -160,7 +161,7 @@ std::vector<Collection::Candidate> Collection::FindCandidates(
                          std::span<const PassageId> passages,
                          size_t first_slot) {
     const std::span<float> block = std::span(estimates).first(passages.size());
-    codec_.Score(prepared, codes, block);
+    prepared->Scan(codes, block);
     for (size_t i = 0; i < passages.size(); ++i) {
       const Candidate candidate{.estimate = block[i], .passage = passages[i]};
       if (heap.size() == count && !better(candidate, heap.front())) {

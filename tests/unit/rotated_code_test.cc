@@ -1,5 +1,6 @@
 #include "core/codes/rotated_code.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -43,22 +44,33 @@ std::vector<uint8_t> Encode(const RotatedCodec& codec,
   return code;
 }
 
-// What the header says Score computes, from the bytes that it documents.
+RotatedQuery PrepareQuery(const RotatedCodec& codec,
+                          std::span<const float> query) {
+  return dynamic_cast<const RotatedQuery&>(*codec.Prepare(query));
+}
+
+float Estimate(const CodeQuery& query, std::span<const uint8_t> code) {
+  float estimate = -1;
+  query.Scan(code, std::span(&estimate, 1));
+  return estimate;
+}
+
+// What the header says an estimate is, from the bytes that it documents.
 float TwinScore(const RotatedQuery& query, std::span<const uint8_t> code) {
-  const size_t words = query.coordinates.size() / 4;
+  const size_t words = query.coordinates().size() / 4;
   int64_t sum = 0;
-  for (size_t i = 0; i < query.coordinates.size(); ++i) {
+  for (size_t i = 0; i < query.coordinates().size(); ++i) {
     const size_t word = i % words;
     const int bits = code[2 * word] + 256 * code[2 * word + 1];
-    sum += query.coordinates[i] * (bits >> (4 * (i / words)) & 15);
+    sum += query.coordinates()[i] * (bits >> (4 * (i / words)) & 15);
   }
-  const int64_t doubled = 2 * sum - query.offset;
+  const int64_t doubled = 2 * sum - query.offset();
   EXPECT_EQ(static_cast<int32_t>(doubled), doubled);
   const int scale = code[2 * words] + 256 * code[2 * words + 1];
   const float code_scale = std::ldexp(
       1.0f + static_cast<float>(scale % 4096) / 4096.0f, scale / 4096 - 13);
   return static_cast<float>(static_cast<int32_t>(doubled)) *
-         (query.scale * code_scale);
+         (query.scale() * code_scale);
 }
 
 // Every instruction set that this machine has, not only the one that dispatch
@@ -88,7 +100,7 @@ TEST_P(RotatedCodecTarget, ScoresEqualTheScalarTwinBitForBit) {
     SCOPED_TRACE(dimension);
     const RotatedCodec codec(dimension);
     const RotatedQuery query =
-        codec.Prepare(RandomUnitVector(dimension, random));
+        PrepareQuery(codec, RandomUnitVector(dimension, random));
     for (const size_t count : {0, 1, 2, 3, 4, 5, 63, 64, 65, 131}) {
       // Any bytes, so that extremes occur; at an odd address.
       std::vector<uint8_t> bytes(1 + count * codec.code_bytes());
@@ -97,7 +109,13 @@ TEST_P(RotatedCodecTarget, ScoresEqualTheScalarTwinBitForBit) {
       }
       const std::span<const uint8_t> codes = std::span(bytes).subspan(1);
       std::vector<float> scores(count);
-      codec.Score(query, codes, scores);
+      query.Scan(codes, scores);
+      std::vector<uint32_t> nodes(count);
+      std::iota(nodes.rbegin(), nodes.rend(), 0u);
+      std::vector<float> scored(count);
+      query.Score(codes, nodes, scored);
+      std::reverse(scored.begin(), scored.end());
+      EXPECT_EQ(scored, scores);
       for (size_t i = 0; i < count; ++i) {
         const float twin = TwinScore(
             query, codes.subspan(i * codec.code_bytes(), codec.code_bytes()));
@@ -119,11 +137,10 @@ TEST_P(RotatedCodecTarget, LargestSumsDoNotOverflow) {
     const size_t size = static_cast<size_t>(dimension);
     std::vector<float> query(size);
     rotation.ApplyInverse(std::vector<float>(size, 1.0f), query);
-    const RotatedQuery prepared = codec.Prepare(query);
+    const RotatedQuery prepared = PrepareQuery(codec, query);
     for (const uint8_t byte : {uint8_t{0x00}, uint8_t{0xFF}}) {
       const std::vector<uint8_t> code(codec.code_bytes(), byte);
-      float score = 0;
-      codec.Score(prepared, code, std::span(&score, 1));
+      const float score = Estimate(prepared, code);
       EXPECT_EQ(score, TwinScore(prepared, code));
       EXPECT_EQ(score > 0, byte == 0xFF);
     }
@@ -216,9 +233,8 @@ TEST(RotatedCodec, EstimateOfAVectorWithItselfIsItsSquaredNorm) {
     const RotatedCodec codec(dimension);
     for (int i = 0; i < 20; ++i) {
       const std::vector<float> vector = RandomUnitVector(dimension, random);
-      float score = 0;
-      codec.Score(codec.Prepare(vector), Encode(codec, vector),
-                  std::span(&score, 1));
+      const float score =
+          Estimate(*codec.Prepare(vector), Encode(codec, vector));
       EXPECT_NEAR(score, 1.0f, 5e-4f);
     }
   }
@@ -235,6 +251,7 @@ TEST(RotatedCodec, EstimatesAreUnbiasedWithASmallSpread) {
     SCOPED_TRACE(cosine);
     double sum = 0;
     double squares = 0;
+    double predicted = 0;
     for (int i = 0; i < kPairs; ++i) {
       const std::vector<float> vector = RandomUnitVector(kDimension, random);
       std::vector<float> query = RandomUnitVector(kDimension, random);
@@ -243,15 +260,19 @@ TEST(RotatedCodec, EstimatesAreUnbiasedWithASmallSpread) {
                                       std::sqrt(1 - cosine * cosine) *
                                           static_cast<double>(query[j]));
       }
-      float score = 0;
-      codec.Score(codec.Prepare(query), Encode(codec, vector),
-                  std::span(&score, 1));
+      const std::vector<uint8_t> code = Encode(codec, vector);
+      const float score = Estimate(*codec.Prepare(query), code);
       const double error = static_cast<double>(score) - Dot(query, vector);
+      predicted += static_cast<double>(codec.ErrorOf(code).spread);
       sum += error;
       squares += error * error;
     }
     const double spread = std::sqrt(squares / kPairs);
     EXPECT_LT(spread, 0.0062);
+    // Which says so itself, but for the query's part along x, which has no
+    // error.
+    EXPECT_NEAR(spread / (predicted / kPairs), std::sqrt(1 - cosine * cosine),
+                0.05);
     EXPECT_LT(std::abs(sum / kPairs), 4 * spread / std::sqrt(kPairs));
   }
 }
@@ -266,8 +287,7 @@ TEST(RotatedCodec, ScoresScaleWithTheQuery) {
     for (float& value : query) {
       value *= norm;
     }
-    float score = -1;
-    codec.Score(codec.Prepare(query), code, std::span(&score, 1));
+    const float score = Estimate(*codec.Prepare(query), code);
     EXPECT_NEAR(score, norm, 5e-4f * norm);
   }
 }
