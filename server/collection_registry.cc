@@ -20,6 +20,9 @@ namespace fs = std::filesystem;
 // In a collection's directory: it was deleted, the rest may go.
 constexpr char kDeletedMarker[] = "DELETED";
 
+// In a collection's directory, beside the store's files.
+constexpr char kSegmentDirectory[] = "segments";
+
 // A store in the making (RocksDbStore::Create); a collection's own directory
 // ends in a hexadecimal number.
 constexpr char kUnfinishedExtension[] = ".new";
@@ -124,7 +127,8 @@ CollectionRegistry::OpenDirectory(const fs::path& directory) {
   }
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Collection> collection,
-      Collection::Open(*config, std::move(open->store), **embedder, options_));
+      Collection::Open(*config, directory / kSegmentDirectory,
+                       std::move(open->store), **embedder, options_));
   return std::make_shared<Handle>(directory, std::move(collection));
 }
 
@@ -242,6 +246,7 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
           ? std::min(kDefaultTargetTokens, embedder->max_tokens())
           : request.target_tokens;
   config.embed_context = request.embed_context;
+  config.profile = request.profile;
   config.create_time = now;
   if (config.target_tokens < kMinTargetTokens ||
       config.target_tokens > embedder->max_tokens()) {
@@ -257,7 +262,8 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
       backend_.create(directory, EncodeCollectionConfig(config)));
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Collection> collection,
-      Collection::Open(config, std::move(store.store), *embedder, options_));
+      Collection::Open(config, directory / kSegmentDirectory,
+                       std::move(store.store), *embedder, options_));
   return std::make_shared<Handle>(directory, std::move(collection));
 }
 

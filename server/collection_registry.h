@@ -27,6 +27,7 @@ struct NewCollection {
   // 0: the default, or the model's maximum if that is less.
   int target_tokens = 0;
   bool embed_context = true;
+  CodeProfile profile = CodeProfile::kBalanced;
 };
 
 inline constexpr int kDefaultTargetTokens = 200;
@@ -92,6 +93,9 @@ class CollectionRegistry {
 
   // By name.
   std::vector<Listing> List() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Of every collection.
+  const Collection::Options& options() const { return options_; }
 
  private:
   struct Entry {

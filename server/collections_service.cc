@@ -1,10 +1,32 @@
 #include "server/collections_service.h"
 
+#include <utility>
+
 #include "core/base/status_macros.h"
 #include "server/convert.h"
 #include "server/unary_call.h"
 
 namespace pith {
+namespace {
+
+// What CompactCollection starts.
+absl::Status Compact(Collection& collection, size_t required_passages,
+                     Operation& operation) {
+  PITH_ASSIGN_OR_RETURN(
+      const CompactResult result,
+      collection.Compact([&operation] { return operation.cancelled(); },
+                         [&operation](const CompactProgress& progress) {
+                           operation.Update([&](v1::CompactProgress& shown) {
+                             shown = ToProto(progress);
+                           });
+                         }));
+  operation.Update([&](v1::CompactProgress& shown) {
+    shown = ToProto(result, required_passages);
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 grpc::ServerUnaryReactor* CollectionsServiceImpl::CreateCollection(
     grpc::CallbackServerContext* context,
@@ -57,6 +79,30 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::DeleteCollection(
                     operations_.CancelAll(request->name());
                     return absl::OkStatus();
                   });
+}
+
+grpc::ServerUnaryReactor* CollectionsServiceImpl::CompactCollection(
+    grpc::CallbackServerContext* context,
+    const v1::CompactCollectionRequest* request,
+    v1::CompactCollectionResponse* response) {
+  return RunUnary(
+      context, executor_, [=, this](const CallContext&) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(auto handle,
+                              collections_.FindOrReopen(request->name()));
+        PITH_ASSIGN_OR_RETURN(
+            const auto operation,
+            operations_.Start(request->name(), "",
+                              [handle = std::move(handle),
+                               required = collections_.options().seal_passages](
+                                  Operation& self) {
+                                return Compact(handle->collection(), required,
+                                               self);
+                              }));
+        // Says what kind it is even while it waits for a thread.
+        operation->Update([](v1::CompactProgress&) {});
+        *response->mutable_operation() = operation->Describe();
+        return absl::OkStatus();
+      });
 }
 
 }  // namespace pith

@@ -34,6 +34,10 @@ class CollectionsServiceImpl : public v1::CollectionsService::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::DeleteCollectionRequest* request,
       v1::DeleteCollectionResponse* response) override;
+  grpc::ServerUnaryReactor* CompactCollection(
+      grpc::CallbackServerContext* context,
+      const v1::CompactCollectionRequest* request,
+      v1::CompactCollectionResponse* response) override;
 
  private:
   CollectionRegistry& collections_;

@@ -1,7 +1,9 @@
 #include "server/convert.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -66,6 +68,62 @@ absl::StatusOr<TextFormat> FormatFromProto(v1::TextFormat format,
           absl::StrCat("document format ", static_cast<int>(format),
                        " is not one of this version"));
   }
+}
+
+absl::StatusOr<CodeProfile> ProfileFromProto(v1::CodeProfile profile) {
+  switch (profile) {
+    case v1::CODE_PROFILE_UNSPECIFIED:
+    case v1::CODE_PROFILE_BALANCED:
+      return CodeProfile::kBalanced;
+    case v1::CODE_PROFILE_MINIMAL:
+      return CodeProfile::kMinimal;
+    case v1::CODE_PROFILE_FAST:
+      return CodeProfile::kFast;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("code profile ", static_cast<int>(profile),
+                       " is not one of this version"));
+  }
+}
+
+v1::CodeProfile ToProto(CodeProfile profile) {
+  switch (profile) {
+    case CodeProfile::kMinimal:
+      return v1::CODE_PROFILE_MINIMAL;
+    case CodeProfile::kBalanced:
+      return v1::CODE_PROFILE_BALANCED;
+    case CodeProfile::kFast:
+      return v1::CODE_PROFILE_FAST;
+  }
+  return v1::CODE_PROFILE_UNSPECIFIED;
+}
+
+absl::StatusOr<SearchMode> ModeFromProto(v1::SearchMode mode) {
+  switch (mode) {
+    case v1::SEARCH_MODE_UNSPECIFIED:
+    case v1::SEARCH_MODE_CODES:
+      return SearchMode::kCodes;
+    case v1::SEARCH_MODE_TWO_LEVEL:
+      return SearchMode::kTwoLevel;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("search mode ", static_cast<int>(mode),
+                       " is not one of this version"));
+  }
+}
+
+v1::CompactProgress::Phase ToProto(SealPhase phase) {
+  switch (phase) {
+    case SealPhase::kTraining:
+      return v1::CompactProgress::PHASE_TRAINING;
+    case SealPhase::kEncoding:
+      return v1::CompactProgress::PHASE_ENCODING;
+    case SealPhase::kBuilding:
+      return v1::CompactProgress::PHASE_BUILDING;
+    case SealPhase::kWriting:
+      return v1::CompactProgress::PHASE_WRITING;
+  }
+  return v1::CompactProgress::PHASE_UNSPECIFIED;
 }
 
 }  // namespace
@@ -210,7 +268,72 @@ absl::StatusOr<NewCollection> CollectionFromProto(
   if (request.has_embed_context()) {
     collection.embed_context = request.embed_context();
   }
+  absl::StatusOr<CodeProfile> profile =
+      ProfileFromProto(request.code_profile());
+  if (!profile.ok()) {
+    return profile.status();
+  }
+  collection.profile = *profile;
   return collection;
+}
+
+absl::StatusOr<SearchQuery> QueryFromProto(const v1::SearchRequest& request) {
+  switch (request.query_case()) {
+    case v1::SearchRequest::kText:
+      return request.text();
+    case v1::SearchRequest::kVector:
+      return VectorFromProto(request.vector().vector());
+    case v1::SearchRequest::kPassageId:
+      return PassageId{request.passage_id()};
+    case v1::SearchRequest::QUERY_NOT_SET:
+      break;
+  }
+  return WithReason(
+      absl::InvalidArgumentError("the request has no text, vector or passage"),
+      "NO_QUERY");
+}
+
+absl::StatusOr<SearchOptions> SearchOptionsFromProto(
+    const v1::SearchRequest& request) {
+  SearchOptions options;
+  if (request.has_k()) {
+    if (request.k() < 1) {
+      return WithReason(
+          absl::InvalidArgumentError(absl::StrCat(
+              "k of ", request.k(), " is not between 1 and ", kMaxHits)),
+          "K_OUT_OF_RANGE");
+    }
+    options.k = static_cast<size_t>(request.k());
+  }
+  if (request.has_rerank_count()) {
+    if (request.rerank_count() < 1) {
+      return WithReason(
+          absl::InvalidArgumentError(absl::StrCat(
+              "rerank_count of ", request.rerank_count(),
+              " is not between k = ", options.k, " and ", kMaxRerank)),
+          "RERANK_COUNT_OUT_OF_RANGE");
+    }
+    options.rerank = static_cast<size_t>(request.rerank_count());
+    options.recall_target = std::nullopt;
+  }
+  if (request.has_recall_target()) {
+    options.recall_target = request.recall_target();
+  }
+  absl::StatusOr<SearchMode> mode = ModeFromProto(request.mode());
+  if (!mode.ok()) {
+    return mode.status();
+  }
+  options.mode = *mode;
+  if (request.has_beam()) {
+    if (request.beam() < 1) {
+      return WithReason(
+          absl::InvalidArgumentError(absl::StrCat(
+              "beam of ", request.beam(), " is not between 1 and ", kMaxBeam)),
+          "BEAM_OUT_OF_RANGE");
+    }
+    options.beam = static_cast<size_t>(request.beam());
+  }
+  return options;
 }
 
 v1::IngestResponse ToProto(const std::string& id,
@@ -256,6 +379,29 @@ v1::SearchHit ToProto(SearchHit&& hit) {
   return proto;
 }
 
+v1::CompactProgress ToProto(const CompactProgress& progress) {
+  v1::CompactProgress proto;
+  proto.set_phase(ToProto(progress.phase));
+  proto.set_passages(static_cast<int64_t>(progress.passages));
+  return proto;
+}
+
+v1::CompactProgress ToProto(const CompactResult& result,
+                            size_t required_passages) {
+  v1::CompactProgress proto;
+  proto.set_phase(v1::CompactProgress::PHASE_DONE);
+  proto.set_passages(static_cast<int64_t>(result.segment_passages));
+  proto.set_sealed_passages(static_cast<int64_t>(result.sealed_passages));
+  proto.set_segment_passages(static_cast<int64_t>(result.segment_passages));
+  proto.set_replaced_segments(static_cast<int64_t>(result.replaced_segments));
+  proto.set_trained_codebook(result.trained_codebook);
+  if (result.delta_passages > 0) {
+    proto.set_delta_passages(static_cast<int64_t>(result.delta_passages));
+    proto.set_required_passages(static_cast<int64_t>(required_passages));
+  }
+  return proto;
+}
+
 v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
   v1::Collection proto;
   proto.set_name(listing.name);
@@ -273,6 +419,7 @@ v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
                          : v1::CHUNKING_STRUCTURE);
   proto.set_target_tokens(config.target_tokens);
   proto.set_embed_context(config.embed_context);
+  proto.set_code_profile(ToProto(config.profile));
   *proto.mutable_create_time() = ToProto(config.create_time);
   const CollectionStatus status = collection.GetStatus();
   proto.set_documents(static_cast<int64_t>(status.counts.documents));
@@ -281,6 +428,13 @@ v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
   proto.set_failed_passages(static_cast<int64_t>(status.failed_passages));
   if (!status.embedding_error.ok()) {
     *proto.mutable_embedding_error() = ToProtoStatus(status.embedding_error);
+  }
+  proto.set_segments(static_cast<int64_t>(status.segments));
+  proto.set_sealed_passages(static_cast<int64_t>(status.sealed_passages));
+  proto.set_dead_passages(static_cast<int64_t>(status.dead_passages));
+  proto.set_delta_passages(static_cast<int64_t>(status.delta_passages));
+  if (!status.sealing_error.ok()) {
+    *proto.mutable_sealing_error() = ToProtoStatus(status.sealing_error);
   }
   proto.set_text_bytes(static_cast<int64_t>(status.counts.text_bytes));
   // A directory that cannot be listed is the collection's trouble, not the

@@ -15,6 +15,7 @@
 #include "proto/pith/v1/admin.pb.h"
 #include "proto/pith/v1/collections.pb.h"
 #include "proto/pith/v1/documents.pb.h"
+#include "proto/pith/v1/operations.pb.h"
 #include "proto/pith/v1/search.pb.h"
 #include "server/backends.h"
 #include "server/collection_registry.h"
@@ -41,10 +42,19 @@ absl::StatusOr<DocumentInput> DocumentFromProto(v1::Document&& document);
 v1::Document ToProto(const StoredDocument& document);
 absl::StatusOr<NewCollection> CollectionFromProto(
     const v1::CreateCollectionRequest& request);
+// What Collection::Search refuses may pass.
+absl::StatusOr<SearchQuery> QueryFromProto(const v1::SearchRequest& request);
+absl::StatusOr<SearchOptions> SearchOptionsFromProto(
+    const v1::SearchRequest& request);
 
 v1::IngestResponse ToProto(const std::string& id,
                            const absl::StatusOr<PutResult>& result);
 v1::SearchHit ToProto(SearchHit&& hit);
+v1::CompactProgress ToProto(const CompactProgress& progress);
+// What is to be known at the end; `required_passages` are those that a codebook
+// takes to be trained on.
+v1::CompactProgress ToProto(const CompactResult& result,
+                            size_t required_passages);
 v1::Collection ToProto(const CollectionRegistry::Listing& listing);
 v1::ModelInfo ToProto(const ModelDescription& model);
 v1::Worker ToProto(const WorkerDescription& worker);

@@ -18,6 +18,7 @@
 #include "core/base/paths.h"
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
+#include "core/codes/codebook_training.h"
 #include "core/storage/rocksdb_store.h"
 #include "server/local_models.h"
 #include "server/server.h"
@@ -41,6 +42,7 @@ struct Flags {
   int idle_unload_seconds = 600;
   int vector_cache_mb = 16;
   int request_threads = 4;
+  size_t seal_passages = Collection::Options().seal_passages;
 };
 
 std::string Environment(const char* name) {
@@ -134,13 +136,16 @@ absl::Status Run(const Flags& flags) {
       .socket = paths.socket,
       .request_threads = flags.request_threads,
       .collection = {.vector_cache_bytes =
-                         static_cast<size_t>(flags.vector_cache_mb) << 20}};
+                         static_cast<size_t>(flags.vector_cache_mb) << 20,
+                     .seal_passages = flags.seal_passages,
+                     .seal_threads = flags.threads}};
   LOG(INFO) << "pithd " << PITH_VERSION << ": data " << paths.data_directory
             << ", socket " << paths.socket << ", models "
             << paths.models_directory << ", default model \""
             << flags.default_model << "\", worker " << worker << ", "
             << flags.precision << ", " << flags.threads << " threads on "
-            << flags.device;
+            << flags.device << ", sealing from " << flags.seal_passages
+            << " passages on";
   PITH_ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,
       Server::Start(config, stores, models, std::move(inherited_socket)));
@@ -182,7 +187,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N")
       ->capture_default_str();
-  app.add_option("--threads", flags.threads, "Threads of the model")
+  app.add_option("--threads", flags.threads,
+                 "Threads of the model, and as many that seal")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--idle-unload", flags.idle_unload_seconds,
@@ -196,6 +202,13 @@ int main(int argc, char** argv) {
   app.add_option("--request-threads", flags.request_threads,
                  "Threads that run requests")
       ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  // No codebook is trained on fewer.
+  const size_t least_to_seal = pith::MinTrainingVectors(pith::CodeShape());
+  app.add_option("--seal-passages", flags.seal_passages,
+                 "Passages that a collection gathers before they are sealed "
+                 "into a segment")
+      ->check(CLI::Range(least_to_seal, size_t{1} << 30))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 

@@ -49,6 +49,12 @@ void Operation::Update(
   ++version_;
 }
 
+void Operation::Update(const std::function<void(v1::CompactProgress&)>& edit) {
+  MutexLock lock(mutex_);
+  edit(*state_.mutable_compact());
+  ++version_;
+}
+
 bool Operation::cancelled() const {
   MutexLock lock(mutex_);
   return cancelled_;
@@ -130,11 +136,12 @@ absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
     const v1::Operation other = (*it)->Describe();
     if (other.state() == v1::Operation::STATE_RUNNING) {
       if (other.collection() == collection && other.target() == target) {
-        return WithReason(absl::FailedPreconditionError(absl::StrCat(
-                              "operation ", other.id(), " on ",
-                              AbslView(target), " and collection \"",
-                              AbslView(collection), "\" has not ended")),
-                          "OPERATION_RUNNING");
+        return WithReason(
+            absl::FailedPreconditionError(
+                absl::StrCat("operation ", other.id(), " on ", AbslView(target),
+                             target.empty() ? "" : " and ", "collection \"",
+                             AbslView(collection), "\" has not ended")),
+            "OPERATION_RUNNING");
       }
       ++it;
     } else {

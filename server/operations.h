@@ -33,9 +33,11 @@ class Operation {
   // Changes when Describe() does.
   uint64_t version() const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // For the work itself: changes the progress by `edit`, and asks whether to go
-  // on.
+  // For the work itself: changes the progress of its kind by `edit`, and asks
+  // whether to go on.
   void Update(const std::function<void(v1::AddSourceProgress&)>& edit)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void Update(const std::function<void(v1::CompactProgress&)>& edit)
       ABSL_LOCKS_EXCLUDED(mutex_);
   bool cancelled() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits for Cancel(), up to `timeout`; returns cancelled().
@@ -73,8 +75,9 @@ class OperationRegistry {
   // Cancels what runs, and waits for it; watchers are told a last time.
   ~OperationRegistry();
 
-  // Runs `work` on a thread of the registry's. kFailedPrecondition if an
-  // operation on the same collection and target has not ended,
+  // Runs `work` on a thread of the registry's. `target` is what it works on
+  // beside the collection; it may be empty. kFailedPrecondition if an operation
+  // on the same collection and target has not ended,
   // kResourceExhausted if too many wait. kCancelled from `work` is no failure.
   absl::StatusOr<std::shared_ptr<Operation>> Start(
       std::string_view collection, std::string_view target,

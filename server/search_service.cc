@@ -1,13 +1,11 @@
 #include "server/search_service.h"
 
-#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 
-#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "server/convert.h"
 #include "server/unary_call.h"
@@ -17,49 +15,6 @@ namespace {
 
 constexpr int kMaxTexts = 256;
 
-absl::StatusOr<SearchQuery> QueryFromProto(const v1::SearchRequest& request) {
-  switch (request.query_case()) {
-    case v1::SearchRequest::kText:
-      return request.text();
-    case v1::SearchRequest::kVector:
-      return VectorFromProto(request.vector().vector());
-    case v1::SearchRequest::kPassageId:
-      return PassageId{request.passage_id()};
-    case v1::SearchRequest::QUERY_NOT_SET:
-      break;
-  }
-  return WithReason(
-      absl::InvalidArgumentError("the request has no text, vector or passage"),
-      "NO_QUERY");
-}
-
-// As Collection::Search says, but for numbers that cannot be sizes.
-absl::StatusOr<SearchOptions> OptionsFromProto(
-    const v1::SearchRequest& request) {
-  SearchOptions options;
-  if (request.has_k()) {
-    if (request.k() < 1) {
-      return WithReason(
-          absl::InvalidArgumentError(absl::StrCat(
-              "k of ", request.k(), " is not between 1 and ", kMaxHits)),
-          "K_OUT_OF_RANGE");
-    }
-    options.k = static_cast<size_t>(request.k());
-    options.rerank = std::max(options.rerank, options.k);
-  }
-  if (request.has_rerank_count()) {
-    if (request.rerank_count() < 1) {
-      return WithReason(
-          absl::InvalidArgumentError(absl::StrCat(
-              "rerank_count of ", request.rerank_count(),
-              " is not between k = ", options.k, " and ", kMaxRerank)),
-          "RERANK_COUNT_OUT_OF_RANGE");
-    }
-    options.rerank = static_cast<size_t>(request.rerank_count());
-  }
-  return options;
-}
-
 absl::Status Search(CollectionRegistry& collections,
                     const v1::SearchRequest& request,
                     const CallContext& context, v1::SearchResponse& response) {
@@ -67,7 +22,8 @@ absl::Status Search(CollectionRegistry& collections,
   PITH_ASSIGN_OR_RETURN(const auto handle,
                         collections.FindOrReopen(request.collection()));
   PITH_ASSIGN_OR_RETURN(const SearchQuery query, QueryFromProto(request));
-  PITH_ASSIGN_OR_RETURN(const SearchOptions options, OptionsFromProto(request));
+  PITH_ASSIGN_OR_RETURN(const SearchOptions options,
+                        SearchOptionsFromProto(request));
   PITH_ASSIGN_OR_RETURN(
       SearchResult result,
       handle->collection().Search(query, options, context.request));
@@ -81,6 +37,8 @@ absl::Status Search(CollectionRegistry& collections,
       static_cast<int64_t>(result.passages_recomputed));
   stats.set_cache_hits(static_cast<int64_t>(result.cache_hits));
   stats.set_pending_passages(static_cast<int64_t>(result.pending_passages));
+  stats.set_segments(static_cast<int64_t>(result.segments));
+  stats.set_passages_reranked(static_cast<int64_t>(result.passages_reranked));
   *stats.mutable_queue_time() = ToProto(context.queue_time);
   *stats.mutable_embed_time() = ToProto(result.embed_time);
   *stats.mutable_scan_time() = ToProto(result.scan_time);

@@ -14,10 +14,17 @@ import sys
 FOLDERS = {
     "core/base": [],
     "core/codes": ["core/base"],
+    "core/graph": ["core/base"],
     "core/text": ["core/base"],
     "core/source": ["core/base"],
     "core/storage": ["core/base"],
-    "core/index": ["core/base", "core/codes", "core/storage", "core/text"],
+    "core/index": [
+        "core/base",
+        "core/codes",
+        "core/graph",
+        "core/storage",
+        "core/text",
+    ],
     "embedder": ["core/base", "core/index", "core/text", "proto"],
     "embedder/torch": ["core/base", "embedder", "proto"],
     "server": [
@@ -33,6 +40,7 @@ FOLDERS = {
 
 # Folders that single files may include in addition.
 FILES = {
+    "server/main.cc": ["core/codes"],
     "server/local_models.h": ["embedder"],
     "server/local_models.cc": ["embedder"],
 }
@@ -43,6 +51,7 @@ HEADERS = {
     "rocksdb/": ["core/storage/rocksdb_store.cc"],
     "torch/": ["embedder/torch/torch_engine.cc"],
     "openssl/": ["core/base/hash.cc"],
+    "zlib.h": ["core/base/crc32.cc"],
     "systemd/": ["server/main.cc"],
     "unicode/": ["core/text/", "embedder/"],
     "nlohmann/": ["embedder/", "clients/"],
@@ -51,6 +60,7 @@ HEADERS = {
     "google/protobuf/": ["server/", "clients/"],
     "google/rpc/": ["server/", "clients/"],
     "hwy/": ["core/base/", "core/codes/"],
+    "Eigen/": ["core/codes/codebook_training.cc"],
 }
 
 

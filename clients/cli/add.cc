@@ -1,33 +1,20 @@
-#include <poll.h>
-#include <signal.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <system_error>
-#include <thread>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "grpcpp/client_context.h"
 
 #include "clients/cli/commands.h"
 #include "clients/cli/json.h"
-#include "clients/cli/progress.h"
+#include "clients/cli/operation.h"
 #include "core/base/file.h"
-#include "core/base/mutex.h"
 #include "core/base/status_macros.h"
 #include "proto/pith/v1/admin.grpc.pb.h"
 #include "proto/pith/v1/collections.grpc.pb.h"
-#include "proto/pith/v1/operations.grpc.pb.h"
 #include "proto/pith/v1/sources.grpc.pb.h"
 
 namespace pith::cli {
@@ -35,135 +22,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr absl::Duration kLogInterval = absl::Seconds(10);
-constexpr absl::Duration kCancelTimeout = absl::Seconds(5);
 constexpr int kSkippedShown = 10;
-
-// Takes SIGINT and SIGTERM away from the process, for good. Must be made before
-// any other thread, since those made later inherit the signal mask.
-class InterruptListener {
- public:
-  InterruptListener() {
-    sigset_t signals;
-    ::sigemptyset(&signals);
-    ::sigaddset(&signals, SIGINT);
-    ::sigaddset(&signals, SIGTERM);
-    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    signal_ = UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC));
-    stop_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
-    thread_ = std::thread([this] { Run(); });
-  }
-  InterruptListener(const InterruptListener&) = delete;
-  InterruptListener& operator=(const InterruptListener&) = delete;
-  ~InterruptListener() {
-    ::eventfd_write(stop_.get(), 1);
-    thread_.join();
-  }
-
-  // `action` runs at each signal, with the number of signals since there was no
-  // action; at once if there have been some. Without one a signal ends the
-  // process.
-  void SetAction(std::function<void(int)> action) {
-    MutexLock lock(mutex_);
-    action_ = std::move(action);
-    if (!action_) {
-      signals_ = 0;
-    } else if (signals_ > 0) {
-      action_(signals_);
-    }
-  }
-
- private:
-  void Run() {
-    pollfd events[] = {{.fd = signal_.get(), .events = POLLIN, .revents = 0},
-                       {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
-    while (true) {
-      if (::poll(events, 2, -1) < 0) {
-        continue;
-      }
-      if (events[1].revents != 0) {
-        return;
-      }
-      signalfd_siginfo info;
-      if (::read(signal_.get(), &info, sizeof info) != sizeof info) {
-        continue;
-      }
-      MutexLock lock(mutex_);
-      if (!action_) {
-        ::_exit(2);
-      }
-      action_(++signals_);
-    }
-  }
-
-  UniqueFd signal_;
-  UniqueFd stop_;
-
-  // Held while the action runs, so that SetAction waits for its end.
-  Mutex mutex_;
-  std::function<void(int)> action_ ABSL_GUARDED_BY(mutex_);
-  int signals_ ABSL_GUARDED_BY(mutex_) = 0;
-
-  std::thread thread_;
-};
-
-// Shows an operation's progress on standard error until it is destroyed: a bar
-// that is redrawn at each report on a terminal, a line every kLogInterval
-// otherwise.
-class ProgressDisplay {
- public:
-  explicit ProgressDisplay(const Terminal& terminal) : terminal_(terminal) {
-    if (!terminal_.stderr_is_terminal) {
-      lines_ = std::thread([this] { PrintLines(); });
-    }
-  }
-  ProgressDisplay(const ProgressDisplay&) = delete;
-  ProgressDisplay& operator=(const ProgressDisplay&) = delete;
-  ~ProgressDisplay() {
-    if (terminal_.stderr_is_terminal) {
-      std::cerr << "\r\033[K" << std::flush;
-      return;
-    }
-    {
-      MutexLock lock(mutex_);
-      ended_ = true;
-    }
-    wake_.Signal();
-    lines_.join();
-  }
-
-  void Update(const v1::AddSourceProgress& progress) {
-    MutexLock lock(mutex_);
-    meter_.Update(progress, absl::Now());
-    if (terminal_.stderr_is_terminal) {
-      std::cerr << "\r" << meter_.Bar(terminal_.columns - 1) << "\033[K"
-                << std::flush;
-    }
-  }
-
- private:
-  void PrintLines() {
-    MutexLock lock(mutex_);
-    absl::Time next = absl::Now() + kLogInterval;
-    while (!ended_) {
-      const absl::Time now = absl::Now();
-      if (now < next) {
-        wake_.WaitFor(mutex_, next - now);
-        continue;
-      }
-      meter_.Advance(now);
-      std::cerr << meter_.Line() << std::endl;
-      next = now + kLogInterval;
-    }
-  }
-
-  const Terminal& terminal_;
-  Mutex mutex_;
-  CondVar wake_;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  ProgressMeter meter_ ABSL_GUARDED_BY(mutex_);
-  std::thread lines_;
-};
 
 // Absolute, with symbolic links resolved, so that a file has one id whichever
 // way it was named.
@@ -186,10 +45,15 @@ absl::StatusOr<std::vector<fs::path>> ResolvePaths(
   return resolved;
 }
 
-// Creates the default collection if there is none. A model that was asked for
-// must be the collection's.
+constexpr char kOtherCollectionHint[] =
+    "it cannot be changed; another needs another collection: pith collection "
+    "create";
+
+// Creates the default collection if there is none. A model and a profile that
+// were asked for must be the collection's.
 absl::Status EnsureDefaultCollection(
-    const std::shared_ptr<grpc::Channel>& channel, const std::string& model) {
+    const std::shared_ptr<grpc::Channel>& channel, const std::string& model,
+    v1::CodeProfile profile) {
   v1::CollectionsService::Stub stub(channel);
   v1::GetCollectionRequest get;
   get.set_name(kDefaultCollection);
@@ -199,6 +63,7 @@ absl::Status EnsureDefaultCollection(
     v1::CreateCollectionRequest create;
     create.set_name(kDefaultCollection);
     create.set_model(model);
+    create.set_code_profile(profile);
     const auto created = Call<v1::CreateCollectionResponse>(
         stub, &v1::CollectionsService::Stub::CreateCollection, create);
     if (!absl::IsAlreadyExists(created.status())) {
@@ -208,6 +73,16 @@ absl::Status EnsureDefaultCollection(
         stub, &v1::CollectionsService::Stub::GetCollection, get);
   }
   PITH_RETURN_IF_ERROR(existing.status());
+  const v1::Collection& collection = existing->collection();
+  if (profile != v1::CODE_PROFILE_UNSPECIFIED &&
+      profile != collection.code_profile()) {
+    return WithHint(
+        absl::FailedPreconditionError(absl::StrCat(
+            "add: collection \"", collection.name(), "\" has profile ",
+            ProfileName(collection.code_profile()), ", not ",
+            ProfileName(profile))),
+        kOtherCollectionHint);
+  }
   if (model.empty()) {
     return absl::OkStatus();
   }
@@ -218,7 +93,6 @@ absl::Status EnsureDefaultCollection(
       const auto info,
       Call<v1::GetModelInfoResponse>(
           admin, &v1::AdminService::Stub::GetModelInfo, request));
-  const v1::Collection& collection = existing->collection();
   if (info.model().fingerprint() == collection.model_fingerprint()) {
     return absl::OkStatus();
   }
@@ -228,53 +102,7 @@ absl::Status EnsureDefaultCollection(
           collection.model(), " (",
           collection.model_fingerprint().substr(0, 12), "), not ", model, " (",
           info.model().fingerprint().substr(0, 12), ")")),
-      "another model needs another collection: pith collection create");
-}
-
-// Follows an operation to its end. Ctrl-C cancels it; another no longer waits
-// for that.
-absl::StatusOr<v1::Operation> Follow(
-    const std::shared_ptr<grpc::Channel>& channel, v1::Operation operation,
-    InterruptListener& interrupts, const Terminal& terminal) {
-  v1::OperationsService::Stub stub(channel);
-  grpc::ClientContext context;
-  v1::WatchOperationRequest request;
-  request.set_id(operation.id());
-  interrupts.SetAction([&](int signals) {
-    if (signals > 1) {
-      context.TryCancel();
-      return;
-    }
-    v1::CancelOperationRequest cancel;
-    cancel.set_id(request.id());
-    // If this fails the watch ends too, or the operation does.
-    Call<v1::CancelOperationResponse>(
-        stub, &v1::OperationsService::Stub::CancelOperation, cancel,
-        kCancelTimeout)
-        .status()
-        .IgnoreError();
-  });
-  const auto reader = stub.WatchOperation(&context, request);
-  {
-    ProgressDisplay display(terminal);
-    v1::WatchOperationResponse response;
-    while (reader->Read(&response)) {
-      operation = response.operation();
-      display.Update(operation.add_source());
-    }
-  }
-  const grpc::Status status = reader->Finish();
-  interrupts.SetAction(nullptr);
-  if (operation.state() == v1::Operation::STATE_RUNNING) {
-    return WithHint(
-        status.ok() ? absl::UnavailableError(absl::StrCat(
-                          "add ", operation.target(),
-                          ": the daemon stopped telling the progress"))
-                    : Annotate(FromGrpc(status),
-                               absl::StrCat("add ", operation.target())),
-        "what was stored stays; the same command again goes on from there");
-  }
-  return operation;
+      kOtherCollectionHint);
 }
 
 std::string SummaryText(const v1::Operation& operation, bool verbose,
@@ -291,18 +119,13 @@ std::string SummaryText(const v1::Operation& operation, bool verbose,
                                               Plural(done.unchanged(), "file"),
                                               " unchanged, nothing embedded"));
   } else {
-    const absl::Duration took =
-        absl::Seconds(operation.end_time().seconds() -
-                      operation.start_time().seconds()) +
-        absl::Nanoseconds(operation.end_time().nanos() -
-                          operation.start_time().nanos());
     absl::StrAppend(
         &text, succeeded ? "" : "stopped early: ", FormatCount(done.added()),
         " added, ", FormatCount(done.updated()), " updated, ",
         FormatCount(done.unchanged()), " unchanged, ",
         FormatCount(done.removed()), " removed; ",
         Plural(done.passages_embedded(), "passage"), " embedded in ",
-        FormatSeconds(took));
+        FormatSeconds(DurationOf(operation)));
     if (const int64_t missing =
             done.passages_to_embed() - done.passages_embedded();
         succeeded && missing > 0) {
@@ -339,25 +162,6 @@ std::string SummaryText(const v1::Operation& operation, bool verbose,
   return text;
 }
 
-absl::Status EndOf(const v1::Operation& operation) {
-  switch (operation.state()) {
-    case v1::Operation::STATE_SUCCEEDED:
-      return absl::OkStatus();
-    case v1::Operation::STATE_CANCELLED:
-      return WithHint(
-          absl::CancelledError(
-              absl::StrCat("add ", operation.target(), ": cancelled")),
-          "what was stored stays; the same command again goes on from there");
-    default: {
-      const absl::Status status = FromRpcStatus(operation.error());
-      return status.ok()
-                 ? absl::InternalError(absl::StrCat(
-                       "add ", operation.target(), ": failed without a reason"))
-                 : status;
-    }
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<Outcome> Add(const Invocation& invocation,
@@ -366,17 +170,24 @@ absl::StatusOr<Outcome> Add(const Invocation& invocation,
   PITH_ASSIGN_OR_RETURN(
       const std::vector<fs::path> paths,
       ResolvePaths(options.paths, invocation.working_directory));
-  if (!options.model.empty() && invocation.collection != kDefaultCollection) {
-    return WithHint(
-        absl::InvalidArgumentError(absl::StrCat(
-            "add: --model is for the collection \"", kDefaultCollection,
-            "\", not for \"", invocation.collection, "\"")),
-        "pith collection create has --model");
+  if (invocation.collection != kDefaultCollection) {
+    for (const auto& [option, value] :
+         {std::pair("--model", &options.model),
+          std::pair("--profile", &options.profile)}) {
+      if (!value->empty()) {
+        return WithHint(absl::InvalidArgumentError(absl::StrCat(
+                            "add: ", option, " is for the collection \"",
+                            kDefaultCollection, "\", not for \"",
+                            invocation.collection, "\"")),
+                        absl::StrCat("pith collection create has ", option));
+      }
+    }
   }
   PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
   if (invocation.collection == kDefaultCollection) {
     PITH_RETURN_IF_ERROR(EnsureDefaultCollection(
-        channel, ModelArgument(options.model, invocation.working_directory)));
+        channel, ModelArgument(options.model, invocation.working_directory),
+        ProfileArgument(options.profile)));
   }
   v1::SourcesService::Stub stub(channel);
   v1::ListOperationsResponse ended;
@@ -393,8 +204,14 @@ absl::StatusOr<Outcome> Add(const Invocation& invocation,
       status = OfCollection(response.status(), invocation.collection);
       break;
     }
-    const auto operation =
-        Follow(channel, response->operation(), interrupts, invocation.terminal);
+    const std::string work = absl::StrCat("add ", path.string());
+    const OperationWords words = {
+        .work = work,
+        .hint =
+            "what was stored stays; the same command again goes on from "
+            "there"};
+    const auto operation = Follow(channel, response->operation(), words,
+                                  interrupts, invocation.terminal);
     if (!operation.ok()) {
       status = operation.status();
       break;
@@ -405,7 +222,7 @@ absl::StatusOr<Outcome> Add(const Invocation& invocation,
       std::cout << SummaryText(*operation, options.verbose, invocation)
                 << std::flush;
     }
-    status = EndOf(*operation);
+    status = EndOf(*operation, words);
     if (!status.ok()) {
       break;
     }

@@ -109,8 +109,30 @@ std::string CollectionsTable(
       absl::StrAppend(&text, collection.name(), " embedding failed: ",
                       ReasonText(collection.embedding_error()), "\n");
     }
+    if (collection.has_sealing_error()) {
+      absl::StrAppend(&text, collection.name(), " sealing failed: ",
+                      ReasonText(collection.sealing_error()), "\n");
+    }
   }
   return text;
+}
+
+// Where the passages of each collection are. Empty if none can be served.
+std::string IndexTable(
+    const google::protobuf::RepeatedPtrField<v1::Collection>& collections) {
+  std::vector<std::vector<std::string>> rows = {
+      {"index", "profile", "segments", "sealed", "deleted", "delta", "memory"}};
+  for (const v1::Collection& collection : collections) {
+    if (!collection.has_error()) {
+      rows.push_back({collection.name(), ProfileName(collection.code_profile()),
+                      FormatCount(collection.segments()),
+                      FormatCount(collection.sealed_passages()),
+                      FormatCount(collection.dead_passages()),
+                      FormatCount(collection.delta_passages()),
+                      FormatBytes(collection.code_memory_bytes())});
+    }
+  }
+  return rows.size() == 1 ? "" : "\n" + Table(rows);
 }
 
 std::string WorkerText(const v1::Worker& worker) {
@@ -136,6 +158,17 @@ std::string WorkerText(const v1::Worker& worker) {
                     PrintableLine(worker.last_error()));
   }
   return text + "\n";
+}
+
+std::string RunningText(const v1::Operation& operation) {
+  if (operation.has_compact()) {
+    return absl::StrCat("running     compact ", operation.collection(), ": ",
+                        CompactText(operation.compact()));
+  }
+  ProgressMeter meter;
+  meter.Update(operation.add_source(), absl::Now());
+  return absl::StrCat("running     add ", PrintableLine(operation.target()),
+                      " to ", operation.collection(), ": ", meter.Line());
 }
 
 absl::Duration Uptime(const v1::GetStatusResponse& status) {
@@ -194,6 +227,30 @@ std::string ModelArgument(const std::string& model,
   return model.find('/') != std::string::npos && fs::is_directory(path, error)
              ? path.lexically_normal().string()
              : model;
+}
+
+v1::CodeProfile ProfileArgument(const std::string& name) {
+  for (const v1::CodeProfile profile :
+       {v1::CODE_PROFILE_MINIMAL, v1::CODE_PROFILE_BALANCED,
+        v1::CODE_PROFILE_FAST}) {
+    if (name == ProfileName(profile)) {
+      return profile;
+    }
+  }
+  return v1::CODE_PROFILE_UNSPECIFIED;
+}
+
+std::string ProfileName(v1::CodeProfile profile) {
+  switch (profile) {
+    case v1::CODE_PROFILE_MINIMAL:
+      return "minimal";
+    case v1::CODE_PROFILE_BALANCED:
+      return "balanced";
+    case v1::CODE_PROFILE_FAST:
+      return "fast";
+    default:
+      return "unknown";
+  }
 }
 
 absl::Status OfCollection(absl::Status status, const std::string& collection) {
@@ -329,16 +386,13 @@ absl::StatusOr<Outcome> Status(const Invocation& invocation) {
     std::cout << WorkerText(worker);
   }
   for (const v1::Operation& operation : status.operations()) {
-    ProgressMeter meter;
-    meter.Update(operation.add_source(), absl::Now());
-    std::cout << "running     add " << PrintableLine(operation.target())
-              << " to " << operation.collection() << ": " << meter.Line()
-              << "\n";
+    std::cout << RunningText(operation) << "\n";
   }
   std::cout << "\n"
             << (status.collections().empty()
                     ? "no collections yet: pith add PATH makes one\n"
-                    : CollectionsTable(status.collections()));
+                    : CollectionsTable(status.collections()) +
+                          IndexTable(status.collections()));
   return Outcome::kDone;
 }
 
@@ -359,6 +413,7 @@ absl::StatusOr<Outcome> CreateCollection(
   if (options.no_context) {
     request.set_embed_context(false);
   }
+  request.set_code_profile(ProfileArgument(options.profile));
   PITH_ASSIGN_OR_RETURN(
       const auto response,
       Call<v1::CreateCollectionResponse>(

@@ -11,6 +11,7 @@
 
 #include "clients/cli/daemon.h"
 #include "clients/cli/text.h"
+#include "proto/pith/v1/collections.pb.h"
 
 // The commands. Each prints its result to standard output, as text or as one
 // JSON object, and returns what the process's exit code says; what fails is
@@ -36,8 +37,10 @@ struct Invocation {
 
 struct AddOptions {
   std::vector<std::string> paths;
-  // For the default collection, if it has to be created.
+  // For the default collection, if it has to be created. The profile is as in
+  // CreateCollectionOptions.
   std::string model;
+  std::string profile;
   // Names all files that were skipped.
   bool verbose = false;
 };
@@ -48,6 +51,10 @@ struct SearchOptions {
   std::string query;
   std::optional<int32_t> count;
   std::optional<int32_t> rerank;
+  std::optional<double> recall;
+  // "codes" or "two-level"; empty: the daemon's default.
+  std::string mode;
+  std::optional<int32_t> beam;
 };
 absl::StatusOr<Outcome> Search(const Invocation& invocation,
                                const SearchOptions& options);
@@ -69,12 +76,17 @@ struct CreateCollectionOptions {
   std::optional<int32_t> target_tokens;
   // Embeds passages without their heading path or title.
   bool no_context = false;
+  // "minimal", "balanced" or "fast"; empty: the daemon's default.
+  std::string profile;
 };
 absl::StatusOr<Outcome> CreateCollection(
     const Invocation& invocation, const CreateCollectionOptions& options);
 absl::StatusOr<Outcome> ListCollections(const Invocation& invocation);
 absl::StatusOr<Outcome> DeleteCollection(const Invocation& invocation,
                                          const std::string& name);
+
+// Seals all passages of the collection into one segment.
+absl::StatusOr<Outcome> Compact(const Invocation& invocation);
 
 absl::StatusOr<Outcome> ListModels(const Invocation& invocation);
 absl::StatusOr<Outcome> ModelInfo(const Invocation& invocation,
@@ -88,6 +100,11 @@ absl::StatusOr<Outcome> DaemonStatus(const Invocation& invocation);
 // folder made absolute.
 std::string ModelArgument(const std::string& model,
                           const std::filesystem::path& working_directory);
+
+// A profile and what it is called: "minimal", "balanced" or "fast"; an empty
+// name is no choice.
+v1::CodeProfile ProfileArgument(const std::string& name);
+std::string ProfileName(v1::CodeProfile profile);
 
 // `status` of a call on `collection`, with what to do about a collection that
 // does not exist.

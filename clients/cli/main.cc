@@ -88,6 +88,10 @@ void Define(CLI::App& app, CommandLine& line) {
   add->add_option("PATH", line.add.paths, "Files and folders")->required();
   add->add_option("--model", line.add.model,
                   "Model of the default collection, if it is created now");
+  add->add_option("--profile", line.add.profile,
+                  "Profile of the default collection, if it is created now "
+                  "(pith collection create --help)")
+      ->check(CLI::IsMember({"minimal", "balanced", "fast"}));
   add->add_flag("-v,--verbose", line.add.verbose,
                 "Name all files that were skipped");
 
@@ -100,8 +104,22 @@ void Define(CLI::App& app, CommandLine& line) {
   search->add_option("QUERY", line.words, "What to look for")->required();
   search->add_option("-k,--count", line.search.count,
                      "How many passages, 1 to 1,000 (default: 10)");
+  search->add_option("--recall", line.search.recall,
+                     "Share of the true best to find on average, 0.5 to 0.999: "
+                     "as many candidates are embedded again as that takes "
+                     "(default: 0.95)");
   search->add_option("--rerank", line.search.rerank,
-                     "How many candidates are embedded again (default: 30)");
+                     "How many candidates are embedded again, up to 2,000; "
+                     "with --recall, at most as many");
+  search
+      ->add_option("--mode", line.search.mode,
+                   "What finds candidates. codes: codes alone (default); "
+                   "two-level: embedding passages on the way, where there is "
+                   "a graph; slower, for models whose codes are poor")
+      ->check(CLI::IsMember({"codes", "two-level"}));
+  search->add_option("--beam", line.search.beam,
+                     "Nodes that a walk over a graph keeps, 1 to 10,000 "
+                     "(default: 256 or more)");
 
   AddCommand(
       app, line, "get",
@@ -121,6 +139,11 @@ void Define(CLI::App& app, CommandLine& line) {
       ->add_option("PREFIX", line.argument,
                    "Only ids, or paths, that start with this");
   AddCommand(app, line, "status", "Show what is stored and what runs", Status);
+  AddCommand(app, line, "compact",
+             "Seal all passages of a collection into one segment: the fewest "
+             "bytes, the fastest searches",
+             Compact)
+      ->add_option("COLLECTION", line.invocation.collection, "As --collection");
 
   CLI::App* collection =
       AddGroup(app, "collection", "Create, list and delete collections");
@@ -141,6 +164,12 @@ void Define(CLI::App& app, CommandLine& line) {
                      "Size of a passage in the model's tokens (default: 200)");
   create->add_flag("--no-context", line.create.no_context,
                    "Embed passages without their headings");
+  create
+      ->add_option("--profile", line.create.profile,
+                   "What a sealed passage costs. minimal: 33 bytes, more to "
+                   "embed again a search; balanced: 49 bytes (default); fast: "
+                   "97 bytes, half as much to embed again")
+      ->check(CLI::IsMember({"minimal", "balanced", "fast"}));
   AddCommand(*collection, line, "list", "List collections", ListCollections);
   AddCommand(*collection, line, "delete",
              "Delete a collection and its documents, for good",

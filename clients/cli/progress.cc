@@ -127,4 +127,22 @@ std::string ProgressMeter::Line() const {
   return absl::StrFormat("%.0f %%  %s", std::floor(Fraction() * 100), Work());
 }
 
+std::string CompactText(const v1::CompactProgress& progress) {
+  const std::string passages = Plural(progress.passages(), "passage");
+  switch (progress.phase()) {
+    case v1::CompactProgress::PHASE_TRAINING:
+      return absl::StrCat("training a codebook for ", passages);
+    case v1::CompactProgress::PHASE_ENCODING:
+      return absl::StrCat("encoding ", passages);
+    case v1::CompactProgress::PHASE_BUILDING:
+      return absl::StrCat("building the graph of ", passages);
+    case v1::CompactProgress::PHASE_WRITING:
+      return absl::StrCat("writing ", passages);
+    case v1::CompactProgress::PHASE_DONE:
+      return "done";
+    default:
+      return "waiting";
+  }
+}
+
 }  // namespace pith::cli

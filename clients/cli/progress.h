@@ -52,6 +52,9 @@ class ProgressMeter {
   std::deque<Sample> samples_;
 };
 
+// What a compaction is at: "encoding 12,000 passages".
+std::string CompactText(const v1::CompactProgress& progress);
+
 }  // namespace pith::cli
 
 #endif  // PITH_CLIENTS_CLI_PROGRESS_H_

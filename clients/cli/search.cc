@@ -88,6 +88,16 @@ absl::StatusOr<Outcome> Search(const Invocation& invocation,
   if (options.rerank.has_value()) {
     request.set_rerank_count(*options.rerank);
   }
+  if (options.recall.has_value()) {
+    request.set_recall_target(*options.recall);
+  }
+  if (!options.mode.empty()) {
+    request.set_mode(options.mode == "two-level" ? v1::SEARCH_MODE_TWO_LEVEL
+                                                 : v1::SEARCH_MODE_CODES);
+  }
+  if (options.beam.has_value()) {
+    request.set_beam(*options.beam);
+  }
   const auto response =
       Call<v1::SearchResponse>(stub, &v1::SearchService::Stub::Search, request);
   if (!response.ok()) {

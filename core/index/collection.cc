@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 
+#include "core/base/file.h"
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
@@ -68,8 +69,9 @@ class Collection::Transaction {
 };
 
 absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
-    const CollectionConfig& config, std::unique_ptr<PassageStore> store,
-    Embedder& embedder, const Options& options) {
+    const CollectionConfig& config, const std::filesystem::path& segments,
+    std::unique_ptr<PassageStore> store, Embedder& embedder,
+    const Options& options) {
   const ModelIdentity& model = embedder.identity();
   if (model.fingerprint != config.model.fingerprint) {
     return WithReason(
@@ -81,39 +83,44 @@ absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
         "MODEL_MISMATCH");
   }
   std::unique_ptr<Collection> collection(
-      new Collection(config, std::move(store), embedder, options));
+      new Collection(config, segments, std::move(store), embedder, options));
+  PITH_RETURN_IF_ERROR(CreatePrivateDirectories(segments));
   PITH_RETURN_IF_ERROR(
-      Annotate(collection->LoadDelta(),
+      Annotate(collection->Load(),
                absl::StrCat("open collection \"", config.name, "\"")));
   Collection& self = *collection;
   self.writer_ = std::thread([&self] { self.RunWriter(); });
   self.indexer_ = std::thread([&self] { self.RunIndexer(); });
+  self.sealer_ = std::thread([&self] { self.RunSealer(); });
   return collection;
 }
 
 Collection::Collection(const CollectionConfig& config,
+                       const std::filesystem::path& segments,
                        std::unique_ptr<PassageStore> store, Embedder& embedder,
                        const Options& options)
     : config_(config),
       options_(options),
       store_(std::move(store)),
       embedder_(embedder),
-      codec_(config.model.dimension),
+      codec_(std::make_shared<const RotatedCodec>(config.model.dimension)),
       cache_(options.vector_cache_bytes,
              static_cast<size_t>(config.model.dimension)),
-      delta_(codec_.code_bytes()) {}
+      directory_(segments),
+      delta_(codec_->code_bytes()) {}
 
 Collection::~Collection() {
   Close();
 }
 
 void Collection::Close() {
-  cancel_settle_ = true;
+  cancel_background_ = true;
   {
     MutexLock lock(mutex_);
     stopping_ = true;
     work_changed_.SignalAll();
     write_queued_.SignalAll();
+    seal_changed_.SignalAll();
   }
   if (indexer_.joinable()) {
     indexer_.join();
@@ -136,21 +143,27 @@ void Collection::Close() {
       put->done(closed);
     } else if (const auto* erase = std::get_if<DeleteWrite>(&queued.write)) {
       erase->done(closed);
+    } else if (const auto* sealed = std::get_if<SealedWrite>(&queued.write)) {
+      sealed->done(closed);
     }
+  }
+  // It waits for no write any more.
+  if (sealer_.joinable()) {
+    sealer_.join();
   }
   for (const auto& [number, done] : waiters) {
     done(closed);
   }
 }
 
-absl::Status Collection::LoadDelta() {
+absl::Status Collection::Load() {
   PITH_ASSIGN_OR_RETURN(const StoreCounts counts, store_->GetCounts());
   PITH_RETURN_IF_ERROR(store_->VisitCodes(
       [this](PassageId passage, std::string_view code) -> absl::Status {
-        if (code.size() != codec_.code_bytes()) {
+        if (code.size() != codec_->code_bytes()) {
           return absl::DataLossError(absl::StrCat(
               "code of passage ", static_cast<uint64_t>(passage), " has ",
-              code.size(), " bytes, not ", codec_.code_bytes()));
+              code.size(), " bytes, not ", codec_->code_bytes()));
         }
         delta_.Append(passage, code);
         return absl::OkStatus();
@@ -158,15 +171,21 @@ absl::Status Collection::LoadDelta() {
   auto generation = std::make_shared<Generation>();
   generation->number = 1;
   generation->delta = delta_.Snapshot();
-  if (generation->delta->live() + counts.pending != counts.passages) {
+  PITH_RETURN_IF_ERROR(LoadSegments(*generation));
+  const size_t sealed = SealedPassages(generation->segments);
+  if (sealed < generation->dead.size() || generation->delta->live() + sealed -
+                                                  generation->dead.size() +
+                                                  counts.pending !=
+                                              counts.passages) {
     return absl::DataLossError(absl::StrCat(
-        generation->delta->live(), " codes and ", counts.pending,
+        generation->delta->live(), " codes, ", sealed,
+        " passages in segments less ", generation->dead.size(),
+        " tombstones, and ", counts.pending,
         " pending passages do not add up to ", counts.passages, " passages"));
   }
   MutexLock lock(mutex_);
   counts_ = counts;
   generation_ = std::move(generation);
-  code_memory_bytes_ = delta_.memory_bytes();
   return absl::OkStatus();
 }
 
@@ -271,6 +290,8 @@ void Collection::RunWriter() {
     }
     if (auto* indexed = std::get_if<IndexedWrite>(&group[0].write)) {
       ApplyIndexed(std::move(*indexed));
+    } else if (auto* sealed = std::get_if<SealedWrite>(&group[0].write)) {
+      sealed->done(ApplySealed(*sealed));
     } else {
       ApplyPutsAndDeletes(std::move(group));
     }
@@ -293,8 +314,9 @@ std::vector<Collection::QueuedWrite> Collection::NextGroup() {
   while (!queue_.empty() && group.size() < kMaxGroupWrites &&
          group_bytes < kMaxGroupBytes) {
     QueuedWrite& next = queue_.front();
-    const bool is_indexed = std::holds_alternative<IndexedWrite>(next.write);
-    if (is_indexed && !group.empty()) {
+    const bool is_alone = std::holds_alternative<IndexedWrite>(next.write) ||
+                          std::holds_alternative<SealedWrite>(next.write);
+    if (is_alone && !group.empty()) {
       break;
     }
     if (const auto* put = std::get_if<PutWrite>(&next.write)) {
@@ -313,7 +335,7 @@ std::vector<Collection::QueuedWrite> Collection::NextGroup() {
     group_bytes += next.bytes;
     group.push_back(std::move(next));
     queue_.pop_front();
-    if (is_indexed) {
+    if (is_alone) {
       break;
     }
   }
@@ -390,23 +412,35 @@ absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
       .passages = change.record.passages.size(),
       .passages_to_embed = change.put_passages.size(),
       .truncated = change.truncated};
-  StoreCounts& counts = transaction.counts();
+  // Staged apart, so that a failure half-way changes nothing.
+  StoreCounts counts = transaction.counts();
+  std::vector<PassageId> tombstones;
+  absl::flat_hash_map<PassageId, uint64_t> old_bytes;
+  for (const Passage& passage : old_passages) {
+    old_bytes.emplace(passage.id, passage.text.size());
+  }
+  for (const PassageId passage : change.erase_passages) {
+    PITH_RETURN_IF_ERROR(
+        EraseFromCounts(passage, old_bytes.at(passage), counts, tombstones));
+  }
   if (!stored) {
     ++counts.documents;
     counts.next_document =
         DocumentNumber{static_cast<uint64_t>(counts.next_document) + 1};
   }
   StoreBatch& batch = transaction.batch();
-  EraseFromCounts(change.erase_passages, old_passages, counts);
   for (Passage& passage : change.put_passages) {
     ++counts.passages;
     ++counts.pending;
     counts.text_bytes += passage.text.size();
     batch.put_passages.push_back(std::move(passage));
   }
+  batch.counts = counts;
   batch.erase_passages.insert(batch.erase_passages.end(),
                               change.erase_passages.begin(),
                               change.erase_passages.end());
+  batch.put_tombstones.insert(batch.put_tombstones.end(), tombstones.begin(),
+                              tombstones.end());
   batch.put_documents.push_back(
       {.number = number, .record = std::move(change.record)});
   return result;
@@ -419,6 +453,7 @@ absl::StatusOr<DeleteResult> Collection::AddDelete(
   StoreCounts counts = transaction.counts();
   std::vector<std::pair<DocumentNumber, std::string>> documents;
   std::vector<PassageId> passages;
+  std::vector<PassageId> tombstones;
   absl::flat_hash_set<std::string> seen;
   for (const std::string& id : ids) {
     if (!seen.insert(id).second) {
@@ -440,11 +475,8 @@ absl::StatusOr<DeleteResult> Collection::AddDelete(
     --counts.documents;
     for (const PassageEntry& entry : record->passages) {
       const PassageId passage = MakePassageId(*number, entry.serial);
-      --counts.passages;
-      counts.text_bytes -= entry.bytes;
-      if (!delta_.Contains(passage)) {
-        --counts.pending;
-      }
+      PITH_RETURN_IF_ERROR(
+          EraseFromCounts(passage, entry.bytes, counts, tombstones));
       passages.push_back(passage);
     }
     documents.emplace_back(*number, id);
@@ -455,6 +487,8 @@ absl::StatusOr<DeleteResult> Collection::AddDelete(
                                documents.end());
   batch.erase_passages.insert(batch.erase_passages.end(), passages.begin(),
                               passages.end());
+  batch.put_tombstones.insert(batch.put_tombstones.end(), tombstones.begin(),
+                              tombstones.end());
   return result;
 }
 
@@ -493,20 +527,21 @@ absl::StatusOr<std::vector<Passage>> Collection::ReadPassages(
   return passages;
 }
 
-void Collection::EraseFromCounts(std::span<const PassageId> erased,
-                                 std::span<const Passage> passages,
-                                 StoreCounts& counts) const {
-  const absl::flat_hash_set<PassageId> going(erased.begin(), erased.end());
-  for (const Passage& passage : passages) {
-    if (!going.contains(passage.id)) {
-      continue;
-    }
-    --counts.passages;
-    counts.text_bytes -= passage.text.size();
-    if (!delta_.Contains(passage.id)) {
-      --counts.pending;
-    }
+absl::Status Collection::EraseFromCounts(
+    PassageId passage, uint64_t text_bytes, StoreCounts& counts,
+    std::vector<PassageId>& tombstones) const {
+  --counts.passages;
+  counts.text_bytes -= text_bytes;
+  if (delta_.Contains(passage)) {
+    return absl::OkStatus();
   }
+  PITH_ASSIGN_OR_RETURN(const bool pending, IsPending(passage));
+  if (pending) {
+    --counts.pending;
+  } else {
+    tombstones.push_back(passage);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Collection::CommitAndPublish(Transaction& transaction,
@@ -525,16 +560,21 @@ absl::Status Collection::CommitAndPublish(Transaction& transaction,
   for (const Passage& passage : batch.put_passages) {
     written += passage.text.size();
   }
+  // The writer alone replaces generations.
   std::shared_ptr<Generation> next;
   if (!batch.erase_passages.empty() || !batch.put_codes.empty()) {
-    next = std::make_shared<Generation>();
+    next = std::make_shared<Generation>(*CurrentGeneration());
+    ++next->number;
     next->delta = delta_.Snapshot();
+    if (!batch.put_tombstones.empty()) {
+      next->dead = next->dead.With(batch.put_tombstones);
+    }
   }
 
   MutexLock lock(mutex_);
   if (next != nullptr) {
-    next->number = generation_->number + 1;
     generation_ = std::move(next);
+    seal_changed_.SignalAll();
   }
   counts_ = batch.counts;
   for (const PassageId passage : batch.erase_passages) {
@@ -544,9 +584,8 @@ absl::Status Collection::CommitAndPublish(Transaction& transaction,
     failed_.erase(code.id);
   }
   embedded_passages_ += batch.put_codes.size();
-  code_memory_bytes_ = delta_.memory_bytes();
   unsettled_bytes_ +=
-      written + batch.erase_passages.size() * codec_.code_bytes();
+      written + batch.erase_passages.size() * codec_->code_bytes();
   work_changed_.SignalAll();
   return absl::OkStatus();
 }
@@ -680,7 +719,7 @@ bool Collection::WaitForWork(absl::Duration retry_delay) {
     if (unsettled == 0) {
       return true;
     }
-    const absl::Status status = store_->Settle(cancel_settle_);
+    const absl::Status status = store_->Settle(cancel_background_);
     if (!status.ok() && !absl::IsCancelled(status)) {
       LOG(ERROR) << "collection \"" << config_.name
                  << "\": settling failed: " << status;
@@ -748,9 +787,9 @@ absl::Status Collection::EmbedInto(std::span<const Passage> passages,
   const absl::StatusOr<Matrix> vectors = EmbedPassages(passages, context);
   if (vectors.ok()) {
     for (size_t i = 0; i < passages.size(); ++i) {
-      std::string code(codec_.code_bytes(), '\0');
-      codec_.Encode(vectors->row(i),
-                    {reinterpret_cast<uint8_t*>(code.data()), code.size()});
+      std::string code(codec_->code_bytes(), '\0');
+      codec_->Encode(vectors->row(i),
+                     {reinterpret_cast<uint8_t*>(code.data()), code.size()});
       write.codes.push_back({.id = passages[i].id, .bytes = std::move(code)});
     }
     return absl::OkStatus();
@@ -866,12 +905,29 @@ absl::StatusOr<std::vector<DocumentListing>> Collection::List(
 
 CollectionStatus Collection::GetStatus() const {
   MutexLock lock(mutex_);
-  return {.counts = counts_,
-          .failed_passages = failed_.size(),
-          .embedded_passages = embedded_passages_,
-          .embedding_error = embedding_error_,
-          .generation = generation_->number,
-          .code_memory_bytes = code_memory_bytes_};
+  CollectionStatus status = {
+      .counts = counts_,
+      .failed_passages = failed_.size(),
+      .embedded_passages = embedded_passages_,
+      .embedding_error = embedding_error_,
+      .generation = generation_->number,
+      .delta_passages = generation_->delta->live(),
+      .segments = generation_->segments.size(),
+      .sealed_passages = SealedPassages(generation_->segments),
+      .dead_passages = generation_->dead.size(),
+      .sealing_error = sealing_error_};
+  status.code_memory_bytes =
+      generation_->delta->memory_bytes() + generation_->dead.memory_bytes();
+  for (const auto& segment : generation_->segments) {
+    status.code_memory_bytes += segment->memory_bytes();
+  }
+  return status;
+}
+
+std::shared_ptr<const Collection::Generation> Collection::CurrentGeneration()
+    const {
+  MutexLock lock(mutex_);
+  return generation_;
 }
 
 }  // namespace pith

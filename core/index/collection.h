@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,10 +26,17 @@
 #include "core/base/ids.h"
 #include "core/base/mutex.h"
 #include "core/codes/rotated_code.h"
+#include "core/index/candidates.h"
 #include "core/index/collection_config.h"
 #include "core/index/delta.h"
 #include "core/index/document_change.h"
 #include "core/index/embedder.h"
+#include "core/index/manifest.h"
+#include "core/index/passage_set.h"
+#include "core/index/recompute_policy.h"
+#include "core/index/sealing.h"
+#include "core/index/segment.h"
+#include "core/index/segment_directory.h"
 #include "core/index/vector_cache.h"
 #include "core/storage/passage_store.h"
 
@@ -64,14 +72,32 @@ struct DocumentListing {
 // A text, a unit vector, or a stored passage.
 using SearchQuery = std::variant<std::string, std::vector<float>, PassageId>;
 
+inline constexpr size_t kMaxHits = 1000;
+inline constexpr size_t kMaxRerank = 2000;
+inline constexpr size_t kMaxBeam = 10'000;
+
+enum class SearchMode {
+  // Candidates are found by code alone, and the best of them recomputed.
+  kCodes,
+  // Segments with a graph are searched on two levels (TwoLevelWalk): their
+  // walk itself is steered by recomputed vectors. Others as kCodes.
+  kTwoLevel,
+};
+
 struct SearchOptions {
   // Hits wanted: 1 to kMaxHits.
   size_t k = 10;
-  // Candidates that are recomputed: k to kMaxRerank.
-  size_t rerank = 30;
+  // Candidates are recomputed until on average this share of the true k nearest
+  // is among them (RecomputePolicy); nullopt: as many as `rerank` says.
+  std::optional<double> recall_target = 0.95;
+  // How many candidates are recomputed; with a recall target, at most. k to
+  // kMaxRerank.
+  size_t rerank = kMaxRerank;
+  SearchMode mode = SearchMode::kCodes;
+  // Nodes that the walk of a segment's graph keeps, 1 to kMaxBeam; more if
+  // `rerank` without a target, or four times k, is more.
+  size_t beam = 256;
 };
-inline constexpr size_t kMaxHits = 1000;
-inline constexpr size_t kMaxRerank = 2000;
 
 struct SearchHit {
   PassageId passage{};
@@ -93,7 +119,13 @@ struct SearchResult {
   // Best first; equal scores by passage id.
   std::vector<SearchHit> hits;
   uint64_t generation = 0;
+  // Codes that were scored.
   size_t candidates_scored = 0;
+  // Segments that were searched, beside the delta.
+  size_t segments = 0;
+  // Passages whose exact vector was needed, and those of them that were
+  // embedded.
+  size_t passages_reranked = 0;
   size_t passages_recomputed = 0;
   size_t cache_hits = 0;
   size_t pending_passages = 0;
@@ -110,7 +142,33 @@ struct CollectionStatus {
   // Why embedding failed last, if it did; OK again after a success.
   absl::Status embedding_error;
   uint64_t generation = 0;
+  // Of codes, graphs and ids, in the delta and in segments.
   size_t code_memory_bytes = 0;
+  size_t delta_passages = 0;
+  size_t segments = 0;
+  // Passages in segments, and those of them that were deleted since.
+  size_t sealed_passages = 0;
+  size_t dead_passages = 0;
+  // Why sealing failed last, if it did; OK again after a success.
+  absl::Status sealing_error;
+};
+
+struct CompactProgress {
+  SealPhase phase = SealPhase::kTraining;
+  size_t passages = 0;
+};
+
+struct CompactResult {
+  // Passages that left the delta, and those that are in the new segment; none
+  // if there was nothing to do.
+  size_t sealed_passages = 0;
+  size_t segment_passages = 0;
+  // Segments that the new one replaced.
+  size_t replaced_segments = 0;
+  bool trained_codebook = false;
+  // Passages that stay in the delta since there are too few to train a
+  // codebook.
+  size_t delta_passages = 0;
 };
 
 // Documents that share one model, with the index over their passages.
@@ -118,8 +176,9 @@ struct CollectionStatus {
 // Writes are queued, applied by one writer thread in order, several with one
 // synced commit, and acknowledged through a callback when they are durable. An
 // indexer thread embeds the passages that wait, in order of id, and hands their
-// codes to the writer. Searches read one published generation and take no
-// lock but to fetch it. Thread-safe.
+// codes to the writer. A sealing thread turns codes of the delta into segments.
+// Searches read one published generation and take no lock but to fetch it.
+// Thread-safe.
 class Collection {
  public:
   struct Options {
@@ -131,14 +190,25 @@ class Collection {
     // at each failure up to the maximum.
     absl::Duration min_retry_delay = absl::Milliseconds(200);
     absl::Duration max_retry_delay = absl::Seconds(30);
+    // Passages in the delta from which on it is sealed, also when that is asked
+    // for, as a codebook wants as many to be trained on.
+    size_t seal_passages = 10'000;
+    // Passages from which on a segment has a graph.
+    size_t min_graph_passages = kMinGraphPassages;
+    // Threads that seal.
+    int seal_threads = 1;
   };
+  // docs/decisions/0007-graph.md has the measurement.
+  static constexpr size_t kMinGraphPassages = 200'000;
 
-  // Reads the codes from `store` and starts the threads. `embedder` outlives
-  // the collection. kFailedPrecondition if its model is not the one in
-  // `config`, kDataLoss if the store is damaged.
+  // Reads the codes from `store` and the segments from `segments`, a directory
+  // that is made if it does not exist, and starts the threads. `embedder`
+  // outlives the collection. kFailedPrecondition if its model is not the one in
+  // `config`, kDataLoss if store or segments are damaged.
   static absl::StatusOr<std::unique_ptr<Collection>> Open(
-      const CollectionConfig& config, std::unique_ptr<PassageStore> store,
-      Embedder& embedder, const Options& options);
+      const CollectionConfig& config, const std::filesystem::path& segments,
+      std::unique_ptr<PassageStore> store, Embedder& embedder,
+      const Options& options);
 
   // As Close.
   ~Collection();
@@ -146,9 +216,10 @@ class Collection {
   Collection(const Collection&) = delete;
   Collection& operator=(const Collection&) = delete;
 
-  // Stops both threads and waits for them: writes that are queued or come later
-  // and those who wait in WhenSearchable get kUnavailable. Reads go on. May be
-  // called again, by one thread at a time.
+  // Stops the threads and waits for them: writes that are queued or come later
+  // and those who wait in WhenSearchable or Compact get kUnavailable, and what
+  // is being sealed stays in the delta. Reads go on. May be called again, by
+  // one thread at a time.
   void Close() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const CollectionConfig& config() const { return config_; }
@@ -176,6 +247,19 @@ class Collection {
   // Nobody waits any more: `done` is dropped, unless it runs already.
   void ForgetWaiter(uint64_t waiter);
 
+  // Moves every passage with a code to one segment, without those that were
+  // deleted, and waits until that is published. Writes and searches go on
+  // meanwhile. Does nothing if that is so already, or if there is no codebook
+  // and too little to train one on. Requests are served one after another.
+  //
+  // kCancelled if `cancelled`, which is asked often, says so, kUnavailable if
+  // the collection is closed, else what writing files and store fails with:
+  // everything is then as it was. `progress` is called on another thread.
+  absl::StatusOr<CompactResult> Compact(
+      std::function<bool()> cancelled,
+      std::function<void(const CompactProgress&)> progress)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   absl::StatusOr<std::optional<StoredDocument>> Get(std::string_view id) const;
 
   // As PassageStore::ListDocuments, with what the records say.
@@ -196,6 +280,10 @@ class Collection {
   struct Generation {
     uint64_t number = 0;
     std::shared_ptr<const DeltaSnapshot> delta;
+    // In ascending order of number.
+    std::vector<std::shared_ptr<const Segment>> segments;
+    // Passages in segments that were deleted since.
+    PassageSet dead;
   };
   struct PutWrite {
     DocumentInput input;
@@ -210,42 +298,66 @@ class Collection {
     std::vector<StoreBatch::Code> codes;
     std::vector<std::pair<PassageId, absl::Status>> failures;
   };
-  using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite>;
+  // A segment whose file is durable, to be published in place of others.
+  struct SealedWrite {
+    // Null if nothing is left of what it replaces.
+    std::shared_ptr<const Segment> segment;
+    SegmentRef ref;
+    // Passages in it that were in the delta when sealing began, and those of
+    // the replaced segments that are not in it.
+    std::vector<PassageId> from_delta;
+    std::vector<PassageId> dropped;
+    // Segments that it replaces.
+    std::vector<uint64_t> replaced;
+    std::function<void(const absl::Status&)> done;
+  };
+  using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite, SealedWrite>;
   struct QueuedWrite {
     Write write;
     size_t bytes = 0;
   };
-  struct Candidate {
-    float estimate = 0;
-    PassageId passage{};
+  struct CompactRequest {
+    std::function<bool()> cancelled;
+    std::function<void(const CompactProgress&)> progress;
+    // Taken up by the sealing thread, which will set the result.
+    bool started = false;
+    std::optional<absl::StatusOr<CompactResult>> result;
   };
   class Transaction;
+  class Reranker;
+
+  static size_t SealedPassages(
+      const std::vector<std::shared_ptr<const Segment>>& segments);
 
   Collection(const CollectionConfig& config,
+             const std::filesystem::path& segments,
              std::unique_ptr<PassageStore> store, Embedder& embedder,
              const Options& options);
 
-  absl::Status LoadDelta();
+  absl::Status Load();
+  absl::Status LoadSegments(Generation& generation);
   absl::Status Enqueue(QueuedWrite write) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Writer thread.
   void RunWriter();
-  // Waits for writes and takes the next group from the queue: one IndexedWrite,
-  // or puts and deletes with distinct documents. Empty if the writer is to
-  // stop.
+  // Waits for writes and takes the next group from the queue: one IndexedWrite
+  // or SealedWrite, or puts and deletes with distinct documents. Empty if the
+  // writer is to stop.
   std::vector<QueuedWrite> NextGroup() ABSL_LOCKS_EXCLUDED(mutex_);
   void ApplyPutsAndDeletes(std::vector<QueuedWrite> writes);
   void ApplyIndexed(IndexedWrite write);
+  absl::Status ApplySealed(const SealedWrite& write);
   absl::StatusOr<PutResult> AddPut(const DocumentInput& input,
                                    Transaction& transaction);
   absl::StatusOr<DeleteResult> AddDelete(const std::vector<std::string>& ids,
                                          Transaction& transaction);
   absl::Status CommitAndPublish(Transaction& transaction,
                                 Durability durability);
-  // Takes passages that go from `counts`; `passages` are all of their document.
-  void EraseFromCounts(std::span<const PassageId> erased,
-                       std::span<const Passage> passages,
-                       StoreCounts& counts) const;
+  // Takes a passage of `text_bytes` that goes from `counts`, and adds it to
+  // `tombstones` if it is in a segment.
+  absl::Status EraseFromCounts(PassageId passage, uint64_t text_bytes,
+                               StoreCounts& counts,
+                               std::vector<PassageId>& tombstones) const;
   absl::StatusOr<bool> IsPending(PassageId passage) const;
   void NotifyIfSearchable() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -265,6 +377,22 @@ class Collection {
   absl::Status IsolateInto(std::span<const Passage> passages,
                            IndexedWrite& write);
 
+  // Sealing thread.
+  void RunSealer();
+  // One segment of the delta and `replaced` segments of the present generation.
+  absl::StatusOr<CompactResult> Seal(
+      const Generation& generation,
+      const std::vector<std::shared_ptr<const Segment>>& replaced,
+      const SealControl& control);
+  absl::StatusOr<CompactResult> SealAll(CompactRequest& request);
+  absl::StatusOr<CompactResult> SealDelta();
+  // Passages that the delta must have for sealing to be worth it: without a
+  // codebook, enough to train one.
+  size_t MinSealPassages(const Generation& generation) const;
+  absl::Status Publish(SealedWrite write) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::shared_ptr<const Generation> CurrentGeneration() const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // The passages among `ids` that exist, in order.
   absl::StatusOr<std::vector<Passage>> ReadExisting(
       std::span<const PassageId> ids) const;
@@ -276,13 +404,26 @@ class Collection {
 
   absl::StatusOr<std::vector<float>> QueryVector(const SearchQuery& query,
                                                  const RequestContext& context);
-  std::vector<Candidate> FindCandidates(const DeltaSnapshot& delta,
-                                        std::span<const float> query,
-                                        size_t count) const;
-  // Exact vectors of `passages`, from the cache or the embedder.
-  absl::StatusOr<Matrix> ExactVectors(const std::vector<Passage>& passages,
-                                      const RequestContext& context,
-                                      SearchResult& result);
+  // Candidates by corrected estimate, best first, and what is believed of each.
+  struct RankedCandidates {
+    std::vector<PassageId> passages;
+    std::vector<ScoreBelief> beliefs;
+  };
+  // At most options.rerank, over the delta and all segments. In two-level mode
+  // what a graph yields is in `reranker` instead.
+  absl::StatusOr<RankedCandidates> FindCandidates(const Generation& generation,
+                                                  std::span<const float> query,
+                                                  const SearchOptions& options,
+                                                  const RequestContext& context,
+                                                  Reranker& reranker,
+                                                  SearchResult& result) const;
+  // Returns how many codes were scored.
+  static absl::StatusOr<size_t> FindTwoLevel(const Segment& segment,
+                                             const Segment::Search& search,
+                                             const SearchOptions& options,
+                                             Reranker& reranker);
+  static absl::Status Rerank(const RankedCandidates& ranked,
+                             const SearchOptions& options, Reranker& reranker);
   // Takes the text out of `passage`. nullopt if the document no longer has it.
   static std::optional<SearchHit> MakeHit(
       float score, Passage& passage,
@@ -292,11 +433,14 @@ class Collection {
   const Options options_;
   const std::unique_ptr<PassageStore> store_;
   Embedder& embedder_;
-  const RotatedCodec codec_;
+  const std::shared_ptr<const RotatedCodec> codec_;
   VectorCache cache_;
+
+  const SegmentDirectory directory_;
 
   // Used by the writer thread alone once the threads run.
   Delta delta_;
+  Manifest manifest_;
 
   // Used by the indexer thread alone: how often in a row a batch that begins
   // with this passage lost the model's process.
@@ -317,17 +461,22 @@ class Collection {
   absl::flat_hash_map<PassageId, absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
   absl::Status embedding_error_ ABSL_GUARDED_BY(mutex_);
   uint64_t embedded_passages_ ABSL_GUARDED_BY(mutex_) = 0;
-  size_t code_memory_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Bytes of text and codes written since the store was last settled.
   uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters_
       ABSL_GUARDED_BY(mutex_);
   uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::atomic<bool> cancel_settle_ = false;
+  std::deque<CompactRequest*> compact_requests_ ABSL_GUARDED_BY(mutex_);
+  CondVar seal_changed_;
+  absl::Status sealing_error_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> cancel_background_ = false;
+  // The manifest's, for the sealing thread.
+  std::atomic<uint64_t> next_segment_ = 1;
 
   std::thread writer_;
   std::thread indexer_;
+  std::thread sealer_;
 };
 
 }  // namespace pith

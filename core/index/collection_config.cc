@@ -35,6 +35,22 @@ absl::Status CheckCollectionName(std::string_view name) {
   return absl::OkStatus();
 }
 
+CodeShape ShapeOf(CodeProfile profile, int dimension) {
+  int subquantizers = 0;
+  switch (profile) {
+    case CodeProfile::kMinimal:
+      subquantizers = 32;
+      break;
+    case CodeProfile::kBalanced:
+      subquantizers = 48;
+      break;
+    case CodeProfile::kFast:
+      subquantizers = 96;
+      break;
+  }
+  return {.subquantizers = std::min(subquantizers, dimension), .bits = 8};
+}
+
 std::string EncodeCollectionConfig(const CollectionConfig& config) {
   std::string bytes;
   PutString(config.name, bytes);
@@ -46,6 +62,7 @@ std::string EncodeCollectionConfig(const CollectionConfig& config) {
   PutVarint(config.embed_context ? 1 : 0, bytes);
   PutFixed64(static_cast<uint64_t>(absl::ToUnixMicros(config.create_time)),
              bytes);
+  PutVarint(static_cast<uint64_t>(config.profile), bytes);
   return bytes;
 }
 
@@ -63,6 +80,11 @@ absl::StatusOr<CollectionConfig> DecodeCollectionConfig(
   config.embed_context = decoder.Varint(1) == 1;
   config.create_time =
       absl::FromUnixMicros(static_cast<int64_t>(decoder.Fixed64()));
+  // Collections of the first version end here: they had no sealed passages.
+  if (!decoder.done()) {
+    config.profile = static_cast<CodeProfile>(
+        decoder.Varint(static_cast<uint64_t>(CodeProfile::kFast)));
+  }
   if (!decoder.done() || config.model.dimension == 0 ||
       !CheckCollectionName(config.name).ok()) {
     return absl::DataLossError(absl::StrCat(

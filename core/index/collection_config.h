@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "core/codes/codebook.h"
 #include "core/index/embedder.h"
 
 namespace pith {
@@ -16,6 +17,17 @@ enum class Chunking {
   kStructure,  // cut at headings, paragraphs, blocks and sentences
   kNone,       // each document is one passage
 };
+
+// What a sealed passage costs on disk and in recomputed passages a query.
+enum class CodeProfile {
+  kMinimal,   // 33 bytes a code
+  kBalanced,  // 49
+  kFast,      // 97: about half the passages to recompute
+};
+
+// The codes of a profile for vectors of `dimension`: fewer bytes if it is less
+// than a profile's number of sub-quantisers.
+CodeShape ShapeOf(CodeProfile profile, int dimension);
 
 // What is chosen when a collection is created and never changes.
 struct CollectionConfig {
@@ -28,6 +40,7 @@ struct CollectionConfig {
   // docs/decisions/0003-context.md has the measurement behind the default.
   bool embed_context = true;
   absl::Time create_time;
+  CodeProfile profile = CodeProfile::kBalanced;
 };
 
 // OK if `name` is 1 to 64 letters, digits, '.', '_' or '-' and starts with a

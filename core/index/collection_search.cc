@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/vector_math.h"
+#include "core/codes/codec.h"
 #include "core/index/collection.h"
 
 namespace pith {
@@ -24,11 +24,35 @@ constexpr float kUnitNormTolerance = 1e-3F;
 
 constexpr size_t kPassagesPerCall = 256;
 
-}  // namespace
+// Candidates found beyond those that will surely be recomputed: correction
+// reorders them, and a recall target may want more.
+constexpr size_t kMinCandidates = 256;
+constexpr size_t kCandidatesPerHit = 20;
 
-absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
-                                                const SearchOptions& options,
-                                                const RequestContext& context) {
+// Candidates that a walk keeps for each hit, at least.
+constexpr size_t kBeamPerHit = 4;
+
+// Exact scores that a two-level walk keeps.
+constexpr size_t kTwoLevelBeam = 50;
+
+void ScanDelta(const DeltaSnapshot& delta, const CodeQuery& query,
+               CandidateHeap& candidates) {
+  std::vector<float> estimates(DeltaBlock::kSlots);
+  delta.ForEachBlock([&](std::span<const uint8_t> codes,
+                         std::span<const PassageId> passages, size_t first) {
+    query.Scan(codes, std::span(estimates).first(passages.size()));
+    for (size_t i = 0; i < passages.size(); ++i) {
+      if (estimates[i] >= candidates.threshold() && !delta.IsDead(first + i)) {
+        candidates.Offer({.estimate = estimates[i],
+                          .passage = passages[i],
+                          .part = 0,
+                          .node = static_cast<uint32_t>(first + i)});
+      }
+    }
+  });
+}
+
+absl::Status CheckOptions(const SearchOptions& options) {
   if (options.k < 1 || options.k > kMaxHits) {
     return WithReason(
         absl::InvalidArgumentError(absl::StrCat(
@@ -42,6 +66,112 @@ absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
             " is not between k = ", options.k, " and ", kMaxRerank)),
         "RERANK_COUNT_OUT_OF_RANGE");
   }
+  // Written so that a NaN is refused, too.
+  if (options.recall_target &&
+      !(*options.recall_target >= RecomputePolicy::kMinTarget &&
+        *options.recall_target <= RecomputePolicy::kMaxTarget)) {
+    return WithReason(
+        absl::InvalidArgumentError(absl::StrCat(
+            "recall_target of ", *options.recall_target, " is not between ",
+            RecomputePolicy::kMinTarget, " and ", RecomputePolicy::kMaxTarget)),
+        "RECALL_TARGET_OUT_OF_RANGE");
+  }
+  if (options.beam < 1 || options.beam > kMaxBeam) {
+    return WithReason(
+        absl::InvalidArgumentError(absl::StrCat(
+            "beam of ", options.beam, " is not between 1 and ", kMaxBeam)),
+        "BEAM_OUT_OF_RANGE");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// Exact scores for one query, each passage's once.
+class Collection::Reranker {
+ public:
+  struct Scored {
+    float score = 0;
+    Passage passage;
+  };
+
+  Reranker(Collection& collection, std::span<const float> query,
+           const RequestContext& context, SearchResult& result)
+      : collection_(collection),
+        query_(query),
+        context_(context),
+        result_(result) {}
+
+  // Scores `passages`, none of which was scored before. One that was deleted
+  // since the generation was published has no text, and is left out.
+  absl::StatusOr<std::span<const Scored>> Score(
+      std::span<const PassageId> passages) {
+    PITH_RETURN_IF_ERROR(CheckAlive(context_));
+    PITH_ASSIGN_OR_RETURN(std::vector<Passage> found,
+                          collection_.ReadExisting(passages));
+    PITH_ASSIGN_OR_RETURN(const Matrix exact, ExactVectors(found));
+    const size_t first = scored_.size();
+    for (size_t i = 0; i < found.size(); ++i) {
+      scored_.push_back(
+          {.score = Dot(query_, exact.row(i)), .passage = std::move(found[i])});
+    }
+    result_.passages_reranked += found.size();
+    return std::span<const Scored>(scored_).subspan(first);
+  }
+
+  // All that was scored, best first; equal scores by passage id.
+  std::vector<Scored>& Sorted() {
+    std::sort(scored_.begin(), scored_.end(),
+              [](const Scored& a, const Scored& b) {
+                return a.score != b.score ? a.score > b.score
+                                          : a.passage.id < b.passage.id;
+              });
+    return scored_;
+  }
+  std::span<const Scored> scored() const { return scored_; }
+
+ private:
+  // From the cache or the embedder.
+  absl::StatusOr<Matrix> ExactVectors(const std::vector<Passage>& passages) {
+    Matrix exact(passages.size(), query_.size());
+    std::vector<Passage> missing;
+    std::vector<size_t> rows;
+    for (size_t i = 0; i < passages.size(); ++i) {
+      if (collection_.cache_.Find(passages[i].id, exact.row(i))) {
+        ++result_.cache_hits;
+      } else {
+        missing.push_back(passages[i]);
+        rows.push_back(i);
+      }
+    }
+    result_.passages_recomputed += missing.size();
+    // A call to the embedder has a bounded number of tokens; all but unusually
+    // large reranks fit one.
+    for (size_t first = 0; first < missing.size(); first += kPassagesPerCall) {
+      const std::span<const Passage> part = std::span(missing).subspan(
+          first, std::min(kPassagesPerCall, missing.size() - first));
+      PITH_ASSIGN_OR_RETURN(const Matrix vectors,
+                            collection_.EmbedPassages(part, context_));
+      for (size_t i = 0; i < part.size(); ++i) {
+        std::copy(vectors.row(i).begin(), vectors.row(i).end(),
+                  exact.row(rows[first + i]).begin());
+        collection_.cache_.Insert(part[i].id, vectors.row(i));
+      }
+    }
+    return exact;
+  }
+
+  Collection& collection_;
+  const std::span<const float> query_;
+  const RequestContext& context_;
+  SearchResult& result_;
+  std::vector<Scored> scored_;
+};
+
+absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
+                                                const SearchOptions& options,
+                                                const RequestContext& context) {
+  PITH_RETURN_IF_ERROR(CheckOptions(options));
   PITH_RETURN_IF_ERROR(CheckAlive(context));
 
   SearchResult result;
@@ -58,44 +188,29 @@ absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
     result.pending_passages = counts_.pending;
   }
   result.generation = generation->number;
-  result.candidates_scored = generation->delta->live();
-  const std::vector<Candidate> candidates =
-      FindCandidates(*generation->delta, vector, options.rerank);
+  result.segments = generation->segments.size();
+  Reranker reranker(*this, vector, context, result);
+  PITH_ASSIGN_OR_RETURN(
+      const RankedCandidates ranked,
+      FindCandidates(*generation, vector, options, context, reranker, result));
   result.scan_time = absl::Now() - start;
 
   start = absl::Now();
-  PITH_RETURN_IF_ERROR(CheckAlive(context));
-  std::vector<PassageId> ids;
-  for (const Candidate& candidate : candidates) {
-    ids.push_back(candidate.passage);
-  }
-  // A candidate deleted since the generation was published has no text.
-  PITH_ASSIGN_OR_RETURN(std::vector<Passage> passages, ReadExisting(ids));
-  PITH_ASSIGN_OR_RETURN(const Matrix exact,
-                        ExactVectors(passages, context, result));
-
-  std::vector<std::pair<float, size_t>> order;
-  for (size_t i = 0; i < passages.size(); ++i) {
-    order.emplace_back(Dot(vector, exact.row(i)), i);
-  }
-  std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first > b.first
-                              : passages[a.second].id < passages[b.second].id;
-  });
+  PITH_RETURN_IF_ERROR(Rerank(ranked, options, reranker));
   absl::flat_hash_map<DocumentNumber, std::optional<DocumentRecord>> records;
-  for (const auto& [score, index] : order) {
+  for (Reranker::Scored& scored : reranker.Sorted()) {
     if (result.hits.size() == options.k) {
       break;
     }
-    Passage& passage = passages[index];
-    const DocumentNumber number = DocumentOf(passage.id);
+    const DocumentNumber number = DocumentOf(scored.passage.id);
     auto record = records.find(number);
     if (record == records.end()) {
       PITH_ASSIGN_OR_RETURN(std::optional<DocumentRecord> read,
                             store_->GetDocument(number));
       record = records.emplace(number, std::move(read)).first;
     }
-    std::optional<SearchHit> hit = MakeHit(score, passage, record->second);
+    std::optional<SearchHit> hit =
+        MakeHit(scored.score, scored.passage, record->second);
     if (hit) {
       result.hits.push_back(*std::move(hit));
     }
@@ -145,71 +260,128 @@ absl::StatusOr<std::vector<float>> Collection::QueryVector(
   return std::vector<float>(vectors.row(0).begin(), vectors.row(0).end());
 }
 
-std::vector<Collection::Candidate> Collection::FindCandidates(
-    const DeltaSnapshot& delta, std::span<const float> query,
-    size_t count) const {
-  const std::unique_ptr<CodeQuery> prepared = codec_.Prepare(query);
-  // Orders better candidates first; the heap's front is then the worst kept.
-  const auto better = [](const Candidate& a, const Candidate& b) {
-    return a.estimate != b.estimate ? a.estimate > b.estimate
-                                    : a.passage < b.passage;
+absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
+    const Generation& generation, std::span<const float> query,
+    const SearchOptions& options, const RequestContext& context,
+    Reranker& reranker, SearchResult& result) const {
+  CandidateHeap heap(std::min(
+      kMaxRerank,
+      std::max(kMinCandidates, options.recall_target
+                                   ? kCandidatesPerHit * options.k
+                                   : options.rerank + options.rerank / 2)));
+  const std::function<bool()> cancelled = [&context] {
+    return !CheckAlive(context).ok();
   };
-  std::vector<Candidate> heap;
-  heap.reserve(count + 1);
-  std::vector<float> estimates(DeltaBlock::kSlots);
-  delta.ForEachBlock([&](std::span<const uint8_t> codes,
-                         std::span<const PassageId> passages,
-                         size_t first_slot) {
-    const std::span<float> block = std::span(estimates).first(passages.size());
-    prepared->Scan(codes, block);
-    for (size_t i = 0; i < passages.size(); ++i) {
-      const Candidate candidate{.estimate = block[i], .passage = passages[i]};
-      if (heap.size() == count && !better(candidate, heap.front())) {
-        continue;
-      }
-      if (delta.IsDead(first_slot + i)) {
-        continue;
-      }
-      if (heap.size() == count) {
-        std::pop_heap(heap.begin(), heap.end(), better);
-        heap.pop_back();
-      }
-      heap.push_back(candidate);
-      std::push_heap(heap.begin(), heap.end(), better);
+  ScanDelta(*generation.delta, *codec_->Prepare(query), heap);
+  result.candidates_scored = generation.delta->live();
+
+  // A walk yields no more candidates than its beam.
+  const size_t beam =
+      std::max(options.beam, options.recall_target ? kBeamPerHit * options.k
+                                                   : options.rerank);
+  // Most segments share a codebook, and with it the query's tables.
+  const Codebook* prepared_for = nullptr;
+  std::unique_ptr<CodeQuery> prepared;
+  for (size_t i = 0; i < generation.segments.size(); ++i) {
+    const Segment& segment = *generation.segments[i];
+    if (segment.codebook().get() != prepared_for) {
+      prepared_for = segment.codebook().get();
+      prepared = prepared_for->Prepare(query);
     }
-  });
-  std::sort_heap(heap.begin(), heap.end(), better);
-  return heap;
+    const Segment::Search search = {.query = *prepared,
+                                    .dead = generation.dead,
+                                    .beam = beam,
+                                    .cancelled = cancelled};
+    absl::StatusOr<size_t> scored;
+    if (options.mode == SearchMode::kTwoLevel && segment.has_graph()) {
+      scored = FindTwoLevel(segment, search, options, reranker);
+    } else {
+      scored = segment.Find(search, static_cast<uint32_t>(i + 1), heap);
+    }
+    // Says more than that the walk was cancelled.
+    PITH_RETURN_IF_ERROR(CheckAlive(context));
+    PITH_RETURN_IF_ERROR(scored.status());
+    result.candidates_scored += *scored;
+  }
+
+  std::vector<Candidate> candidates = heap.TakeSorted();
+  std::vector<std::pair<ScoreBelief, Candidate>> believed;
+  believed.reserve(candidates.size());
+  for (const Candidate& candidate : candidates) {
+    EstimateError error;
+    if (candidate.part == 0) {
+      error = codec_->ErrorOf(generation.delta->Code(candidate.node));
+    } else {
+      const Segment& segment = *generation.segments[candidate.part - 1];
+      std::vector<uint8_t> code(segment.codebook()->code_bytes());
+      segment.CopyCode(candidate.node, code);
+      error = segment.codebook()->ErrorOf(code);
+    }
+    believed.emplace_back(ScoreBelief{.mean = candidate.estimate + error.bias,
+                                      .spread = error.spread},
+                          candidate);
+  }
+  std::stable_sort(
+      believed.begin(), believed.end(),
+      [](const auto& a, const auto& b) { return a.first.mean > b.first.mean; });
+  believed.resize(std::min(believed.size(), options.rerank));
+  RankedCandidates ranked;
+  for (const auto& [belief, candidate] : believed) {
+    ranked.beliefs.push_back(belief);
+    ranked.passages.push_back(candidate.passage);
+  }
+  return ranked;
 }
 
-absl::StatusOr<Matrix> Collection::ExactVectors(
-    const std::vector<Passage>& passages, const RequestContext& context,
-    SearchResult& result) {
-  Matrix exact(passages.size(), static_cast<size_t>(config_.model.dimension));
-  std::vector<Passage> missing;
-  std::vector<size_t> rows;
-  for (size_t i = 0; i < passages.size(); ++i) {
-    if (cache_.Find(passages[i].id, exact.row(i))) {
-      ++result.cache_hits;
-    } else {
-      missing.push_back(passages[i]);
-      rows.push_back(i);
-    }
+absl::StatusOr<size_t> Collection::FindTwoLevel(const Segment& segment,
+                                                const Segment::Search& search,
+                                                const SearchOptions& options,
+                                                Reranker& reranker) {
+  TwoLevelOptions two_level = {.beam = std::max(options.k, kTwoLevelBeam),
+                               .max_recomputed = options.rerank,
+                               .cancelled = search.cancelled};
+  PITH_ASSIGN_OR_RETURN(
+      const TwoLevelResult found,
+      segment.FindTwoLevel(
+          search, two_level,
+          [&reranker](std::span<const PassageId> passages,
+                      std::span<float> out) -> absl::Status {
+            PITH_ASSIGN_OR_RETURN(const auto scored, reranker.Score(passages));
+            // A deleted passage is farther than any other.
+            std::fill(out.begin(), out.end(), -1.0F);
+            size_t next = 0;
+            for (size_t i = 0; i < passages.size() && next < scored.size();
+                 ++i) {
+              if (scored[next].passage.id == passages[i]) {
+                out[i] = scored[next++].score;
+              }
+            }
+            return absl::OkStatus();
+          }));
+  return found.evaluations;
+}
+
+absl::Status Collection::Rerank(const RankedCandidates& ranked,
+                                const SearchOptions& options,
+                                Reranker& reranker) {
+  const std::span<const PassageId> passages = ranked.passages;
+  if (!options.recall_target) {
+    return reranker.Score(passages).status();
   }
-  result.passages_recomputed = missing.size();
-  // A call to the embedder has a bounded number of tokens; all but unusually
-  // large reranks fit one.
-  for (size_t first = 0; first < missing.size(); first += kPassagesPerCall) {
-    const std::span<const Passage> part = std::span(missing).subspan(
-        first, std::min(kPassagesPerCall, missing.size() - first));
-    PITH_ASSIGN_OR_RETURN(const Matrix vectors, EmbedPassages(part, context));
-    for (size_t i = 0; i < part.size(); ++i) {
-      std::copy(vectors.row(i).begin(), vectors.row(i).end(),
-                exact.row(rows[first + i]).begin());
-      cache_.Insert(part[i].id, vectors.row(i));
-    }
+  RecomputePolicy policy(ranked.beliefs, options.k, *options.recall_target);
+  for (const Reranker::Scored& scored : reranker.scored()) {
+    policy.Add(scored.score);
   }
-  return exact;
+  size_t done = 0;
+  while (const size_t batch = policy.NextBatch()) {
+    PITH_ASSIGN_OR_RETURN(const auto scored,
+                          reranker.Score(passages.subspan(done, batch)));
+    for (const Reranker::Scored& one : scored) {
+      policy.Add(one.score);
+    }
+    done += batch;
+  }
+  return absl::OkStatus();
 }
 
 std::optional<SearchHit> Collection::MakeHit(

@@ -53,6 +53,7 @@ std::shared_ptr<const DeltaSnapshot> Delta::Snapshot() {
   snapshot->code_bytes_ = code_bytes_;
   snapshot->slots_ = used_;
   snapshot->live_ = slots_.size();
+  snapshot->memory_bytes_ = MemoryBytes();
   dead_is_shared_ = true;
   return snapshot;
 }
@@ -77,7 +78,7 @@ void Delta::DropDeadSlots() {
   }
 }
 
-size_t Delta::memory_bytes() const {
+size_t Delta::MemoryBytes() const {
   const size_t block_bytes =
       DeltaBlock::kSlots * (code_bytes_ + sizeof(PassageId));
   // flat_hash_map: a slot and a control byte for each bucket.

@@ -48,6 +48,14 @@ class DeltaSnapshot {
   bool IsDead(size_t slot) const {
     return slot < dead_->size() && (*dead_)[slot];
   }
+  // `slot` is below slots().
+  std::span<const uint8_t> Code(size_t slot) const {
+    const DeltaBlock& block = *blocks_[slot / DeltaBlock::kSlots];
+    return std::span<const uint8_t>(block.codes)
+        .subspan(slot % DeltaBlock::kSlots * code_bytes_, code_bytes_);
+  }
+  // Of the delta when the snapshot was taken.
+  size_t memory_bytes() const { return memory_bytes_; }
 
  private:
   friend class Delta;
@@ -58,6 +66,7 @@ class DeltaSnapshot {
   size_t code_bytes_ = 0;
   size_t slots_ = 0;
   size_t live_ = 0;
+  size_t memory_bytes_ = 0;
 };
 
 // Builds snapshots. One thread writes; snapshots may be read by any.
@@ -74,9 +83,8 @@ class Delta {
   // Everything appended and not erased so far.
   std::shared_ptr<const DeltaSnapshot> Snapshot();
 
-  size_t memory_bytes() const;
-
  private:
+  size_t MemoryBytes() const;
   // Rewrites the blocks without their dead slots.
   void DropDeadSlots();
 

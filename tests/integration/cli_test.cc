@@ -76,12 +76,15 @@ struct World {
   std::map<std::string, v1::Collection> collections;
   std::map<std::string, std::string> documents;
   std::vector<v1::AddSourceRequest> added;
+  std::vector<v1::CompactCollectionRequest> compacted;
   // What WatchOperation sends; a running last one waits for its cancellation.
   std::vector<v1::Operation> reports;
   bool watched = false;
   bool cancelled = false;
   v1::SearchRequest search;
   v1::SearchResponse found;
+  // What runs, for GetStatus.
+  std::vector<v1::Operation> running;
 };
 
 class FakeCollections : public v1::CollectionsService::Service {
@@ -101,6 +104,7 @@ class FakeCollections : public v1::CollectionsService::Service {
     it->second.set_model(request->model());
     it->second.set_target_tokens(request->target_tokens());
     it->second.set_chunking(request->chunking());
+    it->second.set_code_profile(request->code_profile());
     it->second.set_model_fingerprint("print of " + request->model());
     *response->mutable_collection() = it->second;
     return grpc::Status::OK;
@@ -132,6 +136,19 @@ class FakeCollections : public v1::CollectionsService::Service {
     return world_.collections.erase(request->name()) > 0
                ? grpc::Status::OK
                : NoCollection(request->name());
+  }
+  grpc::Status CompactCollection(
+      grpc::ServerContext*, const v1::CompactCollectionRequest* request,
+      v1::CompactCollectionResponse* response) override {
+    std::lock_guard lock(world_.mutex);
+    if (world_.collections.count(request->name()) == 0) {
+      return NoCollection(request->name());
+    }
+    world_.compacted.push_back(*request);
+    response->mutable_operation()->set_id("op");
+    response->mutable_operation()->set_state(v1::Operation::STATE_RUNNING);
+    response->mutable_operation()->mutable_compact();
+    return grpc::Status::OK;
   }
 
  private:
@@ -224,7 +241,9 @@ class FakeOperations : public v1::OperationsService::Service {
     v1::WatchOperationResponse response;
     for (const v1::Operation& report : world_.reports) {
       *response.mutable_operation() = report;
-      response.mutable_operation()->set_target(world_.added.back().path());
+      if (!world_.added.empty()) {
+        response.mutable_operation()->set_target(world_.added.back().path());
+      }
       writer->Write(response);
     }
     world_.watched = true;
@@ -284,6 +303,9 @@ class FakeAdmin : public v1::AdminService::Service {
     response->set_pid(1234);
     for (const auto& [name, collection] : world_.collections) {
       *response->add_collections() = collection;
+    }
+    for (const v1::Operation& operation : world_.running) {
+      *response->add_operations() = operation;
     }
     return grpc::Status::OK;
   }
@@ -384,6 +406,118 @@ TEST_F(Cli, AddCreatesTheDefaultCollectionAndSumsUp) {
             HasSubstr("  docs/9: binary\n  and 2 more; --verbose names them"),
             Not(HasSubstr("docs/10"))));
   EXPECT_THAT(Run({"add", "docs", "--verbose"}).out, HasSubstr("docs/11: bin"));
+}
+
+TEST_F(Cli, AddCreatesTheDefaultCollectionWithAProfileAndKeepsToIt) {
+  world_.reports = {Report(v1::Operation::STATE_SUCCEEDED)};
+  EXPECT_EQ(Run({"add", "docs", "--profile", "minimal"}).exit_code, 0);
+  EXPECT_EQ(world_.collections.at("default").code_profile(),
+            v1::CODE_PROFILE_MINIMAL);
+  EXPECT_EQ(Run({"add", "docs", "--profile", "minimal"}).exit_code, 0);
+  EXPECT_EQ(Run({"add", "docs"}).exit_code, 0);
+  ASSERT_EQ(world_.added.size(), 3u);
+  const Result other = Run({"add", "docs", "--profile", "fast"});
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, AllOf(HasSubstr("has profile minimal, not fast"),
+                               HasSubstr("pith collection create")));
+  EXPECT_EQ(Run({"add", "docs", "--profile", "tiny"}).exit_code, 2);
+  const Result named = Run({"add", "docs", "-c", "n", "--profile", "fast"});
+  EXPECT_EQ(named.exit_code, 2);
+  EXPECT_THAT(named.err, HasSubstr("pith collection create has --profile"));
+  EXPECT_EQ(world_.added.size(), 3u);
+}
+
+TEST_F(Cli, CompactSaysWhatItDid) {
+  HaveDefaultCollection();
+  world_.collections["notes"].set_name("notes");
+  v1::Operation report = Report(v1::Operation::STATE_SUCCEEDED);
+  auto& done = *report.mutable_compact();
+  done.set_phase(v1::CompactProgress::PHASE_DONE);
+  done.set_sealed_passages(12'345);
+  done.set_segment_passages(20'000);
+  done.set_replaced_segments(2);
+  v1::Operation running = Report(v1::Operation::STATE_RUNNING);
+  running.mutable_compact()->set_phase(v1::CompactProgress::PHASE_ENCODING);
+  world_.reports = {running, report};
+  const Result result = Run({"compact"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "default: 20,000 passages in one segment, 12,345 newly sealed, 2 "
+            "segments replaced; 4.0 s\n");
+  EXPECT_EQ(Run({"compact", "notes"}).exit_code, 0);
+  EXPECT_EQ(Run({"compact", "-c", "notes"}).exit_code, 0);
+  ASSERT_EQ(world_.compacted.size(), 3u);
+  EXPECT_EQ(world_.compacted[0].name(), "default");
+  EXPECT_EQ(world_.compacted[1].name(), "notes");
+  EXPECT_EQ(world_.compacted[2].name(), "notes");
+  const auto json = ParseJson(Run({"compact", "--json"}).out);
+  EXPECT_EQ(json["operation"]["state"], "STATE_SUCCEEDED");
+  EXPECT_EQ(json["operation"]["compact"]["segment_passages"], 20'000);
+
+  done.set_replaced_segments(0);
+  done.set_trained_codebook(true);
+  world_.reports = {report};
+  EXPECT_THAT(Run({"compact"}).out,
+              HasSubstr("12,345 newly sealed, codebook trained; 4.0 s\n"));
+  done.Clear();
+  done.set_replaced_segments(1);
+  world_.reports = {report};
+  EXPECT_EQ(Run({"compact"}).out,
+            "default: no passage is left, 1 segment replaced; 4.0 s\n");
+}
+
+TEST_F(Cli, CompactSaysWhenThereIsNothingToDo) {
+  HaveDefaultCollection();
+  v1::Operation report = Report(v1::Operation::STATE_SUCCEEDED);
+  report.mutable_compact()->set_phase(v1::CompactProgress::PHASE_DONE);
+  world_.reports = {report};
+  Result result = Run({"compact"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "default: nothing to do: every passage is sealed, in one "
+            "segment\n");
+  report.mutable_compact()->set_delta_passages(312);
+  report.mutable_compact()->set_required_passages(10'000);
+  world_.reports = {report};
+  result = Run({"compact"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("nothing to do: 312 passages, and a "
+                                    "codebook takes 10,000 to be trained on"));
+}
+
+TEST_F(Cli, CompactOfAnUnknownCollectionOrThatFailsIsAnError) {
+  const Result unknown = Run({"compact", "notes"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_THAT(unknown.err, AllOf(HasSubstr("no collection \"notes\""),
+                                 HasSubstr("pith collection list")));
+  HaveDefaultCollection();
+  v1::Operation report = Report(v1::Operation::STATE_FAILED);
+  report.mutable_compact();
+  report.mutable_error()->set_code(8);
+  report.mutable_error()->set_message("the disk is full");
+  world_.reports = {report};
+  const Result failed = Run({"compact"});
+  EXPECT_EQ(failed.exit_code, 2);
+  EXPECT_THAT(failed.out, IsEmpty());
+  EXPECT_EQ(failed.err, "pith: the disk is full\n");
+}
+
+TEST_F(Cli, CtrlCCancelsACompaction) {
+  HaveDefaultCollection();
+  v1::Operation report = Report(v1::Operation::STATE_RUNNING);
+  report.mutable_compact()->set_phase(v1::CompactProgress::PHASE_TRAINING);
+  world_.reports = {report};
+  Process process = Start({"compact"});
+  {
+    std::unique_lock lock(world_.mutex);
+    world_.changed.wait(lock, [&] { return world_.watched; });
+  }
+  ASSERT_EQ(::kill(process.pid(), SIGINT), 0);
+  const Result result = process.Wait();
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_TRUE(world_.cancelled);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("pith: compact default: cancelled\n"),
+                                HasSubstr("the collection is as it was")));
 }
 
 TEST_F(Cli, AddSaysWhenThereIsNothingToDo) {
@@ -500,6 +634,7 @@ TEST_F(Cli, SearchShowsPlaceScoreAndSnippet) {
   EXPECT_EQ(world_.search.text(), "how is it pruned");
   EXPECT_EQ(world_.search.k(), 3);
   EXPECT_EQ(world_.search.rerank_count(), 9);
+  EXPECT_FALSE(world_.search.has_recall_target());
   EXPECT_EQ(result.out,
             " 1  0.7500  docs/a.md:3-9\n"
             "    Top > [2JSub\n"
@@ -511,6 +646,23 @@ TEST_F(Cli, SearchShowsPlaceScoreAndSnippet) {
   EXPECT_EQ(json["hits"][0]["first_line"], 3);
   EXPECT_EQ(json["hits"][0]["text"], "The pruning\033[31m rule.\n");
   EXPECT_EQ(json["stats"]["pending_passages"], 2);
+}
+
+TEST_F(Cli, SearchPassesOnWhatItIsToCost) {
+  HaveDefaultCollection();
+  Run({"search", "x", "--recall", "0.9", "--mode", "two-level", "--beam", "7"});
+  EXPECT_DOUBLE_EQ(world_.search.recall_target(), 0.9);
+  EXPECT_FALSE(world_.search.has_rerank_count());
+  EXPECT_EQ(world_.search.mode(), v1::SEARCH_MODE_TWO_LEVEL);
+  EXPECT_EQ(world_.search.beam(), 7);
+  Run({"search", "x", "--mode", "codes"});
+  EXPECT_EQ(world_.search.mode(), v1::SEARCH_MODE_CODES);
+  EXPECT_FALSE(world_.search.has_recall_target());
+  EXPECT_FALSE(world_.search.has_beam());
+  const Result wrong = Run({"search", "x", "--mode", "guess"});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("--mode"));
+  EXPECT_EQ(Run({"search", "x", "--recall", "all"}).exit_code, 2);
 }
 
 TEST_F(Cli, SearchWithoutHitsIsNothingFound) {
@@ -601,6 +753,19 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   world_.collections["default"].mutable_embedding_error()->set_code(8);
   world_.collections["default"].mutable_embedding_error()->set_message(
       "the worker ran out of memory");
+  world_.collections["default"].set_code_profile(v1::CODE_PROFILE_FAST);
+  world_.collections["default"].set_segments(3);
+  world_.collections["default"].set_sealed_passages(45'678);
+  world_.collections["default"].set_dead_passages(91);
+  world_.collections["default"].set_delta_passages(2345);
+  world_.collections["default"].mutable_sealing_error()->set_code(8);
+  world_.collections["default"].mutable_sealing_error()->set_message(
+      "no space left");
+  v1::Operation compacting = Report(v1::Operation::STATE_RUNNING);
+  compacting.set_collection("default");
+  compacting.mutable_compact()->set_phase(v1::CompactProgress::PHASE_BUILDING);
+  compacting.mutable_compact()->set_passages(48'023);
+  world_.running = {compacting};
   world_.collections["broken"].set_name("broken");
   world_.collections["broken"].mutable_error()->set_code(15);
   world_.collections["broken"].mutable_error()->set_message("bad block");
@@ -612,6 +777,12 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
             HasSubstr("  317  "),
             HasSubstr("default embedding failed: RESOURCE_EXHAUSTED: the "
                       "worker ran out of memory\n"),
+            HasSubstr("default sealing failed: RESOURCE_EXHAUSTED: no space "
+                      "left\n"),
+            HasSubstr("running     compact default: building the graph of "
+                      "48,023 passages\n"),
+            HasSubstr("default     fast         3  45,678       91  2,345"),
+            Not(HasSubstr("unknown")),
             HasSubstr("broken cannot be served: DATA_LOSS: bad "
                       "block")));
   EXPECT_EQ(ParseJson(Run({"status", "--json"}).out)["pid"], 1234);
@@ -622,14 +793,17 @@ TEST_F(Cli, CollectionsAreCreatedListedAndDeleted) {
   // A folder is a model's path only where it is named as one.
   const Result created =
       Run({"collection", "create", "notes", "--model", "./docs", "--chunking",
-           "none", "--target-tokens", "64"});
+           "none", "--target-tokens", "64", "--profile", "minimal"});
   EXPECT_EQ(created.exit_code, 0) << created.err;
   const v1::Collection& notes = world_.collections.at("notes");
   EXPECT_EQ(notes.model(), (folder_ / "docs").string());
   EXPECT_EQ(notes.chunking(), v1::CHUNKING_NONE);
   EXPECT_EQ(notes.target_tokens(), 64);
+  EXPECT_EQ(notes.code_profile(), v1::CODE_PROFILE_MINIMAL);
   EXPECT_EQ(Run({"collection", "create", "notes"}).exit_code, 2);
   EXPECT_EQ(Run({"collection", "create", "x", "--chunking", "odd"}).exit_code,
+            2);
+  EXPECT_EQ(Run({"collection", "create", "x", "--profile", "odd"}).exit_code,
             2);
   EXPECT_THAT(Run({"collection", "list"}).out, HasSubstr("notes"));
   EXPECT_EQ(Run({"collection", "delete", "notes"}).exit_code, 0);

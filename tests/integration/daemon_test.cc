@@ -381,6 +381,12 @@ class DaemonTest : public testing::Test {
       return Search(collection, text);
     });
   }
+  // `pith compact --json`, what it says of its operation.
+  nlohmann::json Compact(const std::string& collection) const {
+    const ProcessResult result = Pith({"compact", collection, "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return ParseJson(result.out)["operation"]["compact"];
+  }
   absl::StatusOr<v1::Document> Get(const std::string& collection,
                                    const std::string& id) const {
     v1::GetDocumentRequest request;
@@ -684,6 +690,85 @@ TEST_F(DaemonTest, DeletedDocumentsAreGoneAtOnceAndForGood) {
   ExpectSearchable("notes", documents);
 }
 
+TEST_F(DaemonTest, SegmentsSurviveItsDeathAndWhatItLeftUnfinishedGoes) {
+  Start({"--seal-passages", "1024"});
+  ASSERT_OK(CreateCollection("notes"));
+  Documents documents = MakeDocuments(1100);
+  Ingest("notes", documents);
+  ASSERT_OK(WaitUntilSearchable("notes"));
+  Compact("notes");
+  v1::Collection sealed = StatusOfCollection("notes");
+  EXPECT_EQ(sealed.segments(), 1);
+  EXPECT_EQ(sealed.sealed_passages(), 1100);
+  EXPECT_EQ(sealed.delta_passages(), 0);
+  const auto [id, text] = *documents.begin();
+  ASSERT_OK(Delete("notes", id));
+  documents.erase(id);
+  const auto& [kept_id, kept_text] = *documents.rbegin();
+  const auto before = Search("notes", kept_text);
+  ASSERT_OK(before);
+  EXPECT_EQ(before->stats().segments(), 1);
+  const fs::path segments = CollectionDirectory("notes") / "segments";
+  Kill();
+
+  WriteText(segments / "segment-99.pith", "half a segment");
+  Start({"--seal-passages", "1024"});
+  EXPECT_FALSE(fs::exists(segments / "segment-99.pith"));
+  sealed = StatusOfCollection("notes");
+  EXPECT_EQ(sealed.segments(), 1);
+  EXPECT_EQ(sealed.sealed_passages(), 1100);
+  EXPECT_EQ(sealed.dead_passages(), 1);
+  EXPECT_EQ(sealed.pending_passages(), 0);
+  const auto after = Search("notes", kept_text);
+  ASSERT_OK(after);
+  ASSERT_EQ(after->hits_size(), before->hits_size());
+  for (int i = 0; i < before->hits_size(); ++i) {
+    EXPECT_EQ(after->hits(i).document_id(), before->hits(i).document_id());
+    EXPECT_NE(after->hits(i).document_id(), id);
+  }
+  EXPECT_THAT(Get("notes", id), HasReason("DOCUMENT_NOT_FOUND"));
+  EXPECT_EQ(Compact("notes")["segment_passages"], 1099);
+  EXPECT_EQ(StatusOfCollection("notes").dead_passages(), 0);
+  ExpectSearchable("notes", documents);
+}
+
+TEST_F(DaemonTest, PassagesAreSealedByThemselvesAndInTheMidstOfDeath) {
+  const Documents documents = MakeDocuments(1500);
+  Start({"--seal-passages", "1024"});
+  ASSERT_OK(CreateCollection("notes"));
+  Ingest("notes", documents);
+  // While it trains, as likely as not.
+  ASSERT_TRUE(Eventually([&] {
+    const v1::Collection status = StatusOfCollection("notes");
+    return status.delta_passages() >= 1024 || status.segments() > 0;
+  }));
+  Kill();
+  Start({"--seal-passages", "1024"});
+  EXPECT_OK(WaitUntilSearchable("notes"));
+  EXPECT_TRUE(Eventually([&] {
+    const v1::Collection status = StatusOfCollection("notes");
+    return status.segments() > 0 && status.delta_passages() < 1024;
+  }));
+  const v1::Collection status = StatusOfCollection("notes");
+  EXPECT_EQ(status.sealed_passages() + status.delta_passages(), 1500);
+  EXPECT_FALSE(status.has_sealing_error());
+  ExpectSearchable("notes", documents);
+}
+
+TEST_F(DaemonTest, CompactingSaysWhyItDoesNothing) {
+  Start();
+  ASSERT_OK(CreateCollection("notes"));
+  Ingest("notes", MakeDocuments(20));
+  ASSERT_OK(WaitUntilSearchable("notes"));
+  const ProcessResult few = Pith({"compact", "notes"});
+  EXPECT_EQ(few.exit_code, 0) << few.err;
+  EXPECT_THAT(few.out, HasSubstr("notes: nothing to do: 20 passages, and a "
+                                 "codebook takes 10,000 to be trained on"));
+  const ProcessResult unknown = Pith({"compact", "unknown"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("\"unknown\" does not exist"));
+}
+
 TEST_F(DaemonTest, ASearchOutlivesItsWorker) {
   std::optional<Gates> gates(2);
   Start({"--vector-cache-mb", "0"});
@@ -900,6 +985,12 @@ TEST_F(DaemonTest, WrongRequestsAreRefusedWithTheirReason) {
   EXPECT_EQ(Pith({"add", (folder_ / "missing").string()}).exit_code, 2);
   EXPECT_EQ(Pith({"search", "", "-c", "notes"}).exit_code, 2);
   EXPECT_EQ(Pith({"search", "x", "-k", "0", "-c", "notes"}).exit_code, 2);
+  for (const char* recall : {"2", "0", "nan"}) {
+    const ProcessResult result =
+        Pith({"search", "x", "--recall", recall, "-c", "notes"});
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr("recall_target of "));
+  }
   EXPECT_THAT(Status().collections(), SizeIs(1));
   ExpectSearchable("notes", documents);
 }
@@ -1077,6 +1168,7 @@ TEST_F(DaemonTest, BadFlagsAreNamed) {
   refused({"--precision", "f64"}, "--precision");
   refused({"--request-threads", "0"}, "--request-threads");
   refused({"--vector-cache-mb", "-1"}, "--vector-cache-mb");
+  refused({"--seal-passages", "1023"}, "--seal-passages");
   refused({"--socket", "/" + std::string(200, 'x')}, "socket");
   EXPECT_FALSE(fs::exists(data_));
 }

@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -41,8 +43,10 @@ namespace pith {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // google.rpc details of an error.
@@ -122,14 +126,73 @@ class ServerTest : public testing::Test {
   }
 
   grpc::Status Create(const std::string& name,
-                      v1::Chunking chunking = v1::CHUNKING_NONE) {
+                      v1::Chunking chunking = v1::CHUNKING_NONE,
+                      v1::CodeProfile profile = v1::CODE_PROFILE_UNSPECIFIED) {
     grpc::ClientContext context;
     SetDeadline(context);
     v1::CreateCollectionRequest request;
     request.set_name(name);
     request.set_chunking(chunking);
+    request.set_code_profile(profile);
     v1::CreateCollectionResponse response;
     return collections_->CreateCollection(&context, request, &response);
+  }
+
+  v1::Collection Get(const std::string& name) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::GetCollectionRequest request;
+    request.set_name(name);
+    v1::GetCollectionResponse response;
+    const grpc::Status status =
+        collections_->GetCollection(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.collection();
+  }
+
+  grpc::Status Delete(const std::string& name) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::DeleteCollectionRequest request;
+    request.set_name(name);
+    v1::DeleteCollectionResponse response;
+    return collections_->DeleteCollection(&context, request, &response);
+  }
+
+  grpc::Status StartCompact(const std::string& name,
+                            v1::Operation* operation = nullptr) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CompactCollectionRequest request;
+    request.set_name(name);
+    v1::CompactCollectionResponse response;
+    const grpc::Status status =
+        collections_->CompactCollection(&context, request, &response);
+    if (operation != nullptr) {
+      *operation = response.operation();
+    }
+    return status;
+  }
+  v1::CompactProgress Compact(const std::string& name) {
+    v1::Operation operation;
+    const grpc::Status status = StartCompact(name, &operation);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_TRUE(operation.has_compact());
+    operation = WatchToEnd(operation.id());
+    EXPECT_EQ(operation.state(), v1::Operation::STATE_SUCCEEDED)
+        << operation.error().message();
+    EXPECT_EQ(operation.compact().phase(), v1::CompactProgress::PHASE_DONE);
+    return operation.compact();
+  }
+
+  grpc::Status Remove(const std::string& collection, const std::string& id) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::DeleteDocumentsRequest request;
+    request.set_collection(collection);
+    request.add_ids(id);
+    v1::DeleteDocumentsResponse response;
+    return documents_->DeleteDocuments(&context, request, &response);
   }
 
   // Sends texts with ids "0", "1", ... and returns the answers.
@@ -261,6 +324,19 @@ void WriteFile(const fs::path& path, const std::string& content) {
   std::ofstream(path, std::ios::binary) << content;
 }
 
+// Passages that are enough to train a codebook on.
+constexpr int kSealed = 1030;
+
+// Texts of four of two hundred words; no two are alike.
+std::vector<std::string> MakeTexts(int count) {
+  std::vector<std::string> texts;
+  for (int i = 0; i < count; ++i) {
+    texts.push_back(absl::StrCat("w", i % 200, " w", (i / 200 + 7 * i) % 200,
+                                 " w", (i * i + 3) % 200, " t", i));
+  }
+  return texts;
+}
+
 TEST_F(ServerTest, IngestsInOrderAndFinds) {
   ASSERT_TRUE(Create("c").ok());
   std::vector<std::string> texts;
@@ -277,6 +353,7 @@ TEST_F(ServerTest, IngestsInOrderAndFinds) {
   Wait("c");
   v1::SearchRequest request = Query("c", "word123 common");
   request.set_k(3);
+  request.set_rerank_count(30);
   v1::SearchResponse response;
   ASSERT_TRUE(Search(request, &response).ok());
   ASSERT_EQ(response.hits_size(), 3);
@@ -364,6 +441,22 @@ TEST_F(ServerTest, RefusesSearchesThatAreOutOfRange) {
   EXPECT_EQ(ReasonOf(Search(request, &response)), "RERANK_COUNT_OUT_OF_RANGE");
   request.set_rerank_count(-1);
   EXPECT_EQ(ReasonOf(Search(request, &response)), "RERANK_COUNT_OUT_OF_RANGE");
+  request.clear_rerank_count();
+  for (const double target : {2.0, 0.4, -1.0, std::nan("")}) {
+    request.set_recall_target(target);
+    EXPECT_EQ(ReasonOf(Search(request, &response)),
+              "RECALL_TARGET_OUT_OF_RANGE");
+  }
+  request.clear_recall_target();
+  for (const int beam : {-1, 0, 10'001}) {
+    request.set_beam(beam);
+    EXPECT_EQ(ReasonOf(Search(request, &response)), "BEAM_OUT_OF_RANGE");
+  }
+  request.clear_beam();
+  request.set_mode(static_cast<v1::SearchMode>(9));
+  const grpc::Status unknown_mode = Search(request, &response);
+  EXPECT_EQ(unknown_mode.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(unknown_mode.error_message(), HasSubstr("search mode 9"));
   EXPECT_EQ(Search(Query("c", ""), &response).error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
   v1::SearchRequest none;
@@ -376,6 +469,233 @@ TEST_F(ServerTest, RefusesSearchesThatAreOutOfRange) {
             "COLLECTION_NOT_FOUND");
   none.set_passage_id(99);
   EXPECT_EQ(ReasonOf(Search(none, &response)), "PASSAGE_NOT_FOUND");
+}
+
+TEST_F(ServerTest, RecallIsAskedForOrHowManyAreRecomputed) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", MakeTexts(600));
+  Wait("c");
+  // Near none of the texts more than another, so that codes leave doubts.
+  const auto reranked = [this](std::optional<double> recall_target,
+                               std::optional<int> rerank_count) {
+    v1::SearchRequest request = Query("c", "zebra");
+    if (recall_target) {
+      request.set_recall_target(*recall_target);
+    }
+    if (rerank_count) {
+      request.set_rerank_count(*rerank_count);
+    }
+    v1::SearchResponse response;
+    const grpc::Status status = Search(request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    const v1::SearchStats& stats = response.stats();
+    EXPECT_EQ(stats.passages_recomputed() + stats.cache_hits(),
+              stats.passages_reranked());
+    return stats.passages_reranked();
+  };
+  EXPECT_EQ(reranked(std::nullopt, 77), 77);
+  const int64_t usual = reranked(std::nullopt, std::nullopt);
+  EXPECT_GE(usual, 10);
+  EXPECT_LT(usual, 600);
+  EXPECT_EQ(reranked(0.95, std::nullopt), usual);
+  EXPECT_GT(reranked(0.999, std::nullopt), reranked(0.5, std::nullopt));
+  EXPECT_EQ(reranked(0.999, 10), 10);
+}
+
+TEST_F(ServerTest, AThousandHitsCanBeHad) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", MakeTexts(1200));
+  Wait("c");
+  v1::SearchRequest request = Query("c", "w1 w2");
+  request.set_k(1000);
+  v1::SearchResponse response;
+  const grpc::Status status = Search(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.hits_size(), 1000);
+}
+
+TEST_F(ServerTest, CompactingKeepsEveryResult) {
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", MakeTexts(kSealed));
+  Wait("c");
+  ASSERT_TRUE(Remove("c", "3").ok());
+  // Every passage recomputed, so that codes decide nothing.
+  v1::SearchRequest request = Query("c", "w1 w2 w3 w4");
+  request.set_k(200);
+  request.set_rerank_count(2000);
+  v1::SearchResponse before;
+  ASSERT_TRUE(Search(request, &before).ok());
+  EXPECT_EQ(before.stats().segments(), 0);
+  EXPECT_EQ(before.stats().passages_reranked(), kSealed - 1);
+
+  config_.collection.seal_passages = kSealed - 1;
+  Start();
+  Compact("c");
+  const v1::Collection sealed = Get("c");
+  EXPECT_EQ(sealed.segments(), 1);
+  EXPECT_EQ(sealed.sealed_passages(), kSealed - 1);
+  EXPECT_EQ(sealed.delta_passages(), 0);
+  EXPECT_EQ(sealed.dead_passages(), 0);
+  EXPECT_FALSE(sealed.has_sealing_error()) << sealed.sealing_error().message();
+
+  for (const v1::SearchMode mode :
+       {v1::SEARCH_MODE_CODES, v1::SEARCH_MODE_TWO_LEVEL}) {
+    request.set_mode(mode);
+    v1::SearchResponse after;
+    ASSERT_TRUE(Search(request, &after).ok());
+    EXPECT_EQ(after.stats().segments(), 1);
+    EXPECT_EQ(after.stats().candidates_scored(), kSealed - 1);
+    ASSERT_EQ(after.hits_size(), before.hits_size());
+    for (int i = 0; i < before.hits_size(); ++i) {
+      EXPECT_EQ(after.hits(i).SerializeAsString(),
+                before.hits(i).SerializeAsString());
+    }
+  }
+  Start();
+  EXPECT_EQ(Get("c").segments(), 1);
+  v1::SearchResponse reopened;
+  ASSERT_TRUE(Search(request, &reopened).ok());
+  EXPECT_EQ(reopened.hits(0).SerializeAsString(),
+            before.hits(0).SerializeAsString());
+}
+
+TEST_F(ServerTest, CompactingMergesWhatCameAndDropsWhatWent) {
+  config_.collection.seal_passages = kSealed;
+  Start();
+  ASSERT_TRUE(Create("c", v1::CHUNKING_NONE, v1::CODE_PROFILE_MINIMAL).ok());
+  EXPECT_EQ(Get("c").code_profile(), v1::CODE_PROFILE_MINIMAL);
+  std::vector<std::string> texts = MakeTexts(kSealed + 30);
+  Ingest("c", {texts.begin(), texts.begin() + kSealed});
+  Wait("c");
+  // By itself, or now.
+  Compact("c");
+  ASSERT_EQ(Get("c").sealed_passages(), kSealed);
+  const v1::CompactProgress nothing = Compact("c");
+  EXPECT_EQ(nothing.sealed_passages(), 0);
+  EXPECT_EQ(nothing.segment_passages(), 0);
+  EXPECT_EQ(nothing.delta_passages(), 0);
+
+  Ingest("c", texts);
+  Wait("c");
+  for (const char* id : {"0", "1", "1030"}) {
+    ASSERT_TRUE(Remove("c", id).ok());
+  }
+  v1::Collection now = Get("c");
+  EXPECT_EQ(now.delta_passages(), 29);
+  EXPECT_EQ(now.sealed_passages(), kSealed);
+  EXPECT_EQ(now.dead_passages(), 2);
+  EXPECT_THAT(Find("c", texts[0]), Not(Contains("0")));
+
+  const v1::CompactProgress merged = Compact("c");
+  EXPECT_EQ(merged.sealed_passages(), 29);
+  EXPECT_EQ(merged.segment_passages(), kSealed + 27);
+  EXPECT_EQ(merged.replaced_segments(), 1);
+  EXPECT_FALSE(merged.trained_codebook());
+  now = Get("c");
+  EXPECT_EQ(now.segments(), 1);
+  EXPECT_EQ(now.sealed_passages(), kSealed + 27);
+  EXPECT_EQ(now.dead_passages(), 0);
+  EXPECT_EQ(now.delta_passages(), 0);
+  EXPECT_EQ(Find("c", texts[kSealed + 3])[0], absl::StrCat(kSealed + 3));
+  EXPECT_EQ(Find("c", texts[77])[0], "77");
+}
+
+TEST_F(ServerTest, AGraphIsWalkedOnCodesOrOnRecomputedPassages) {
+  config_.collection.seal_passages = kSealed;
+  config_.collection.min_graph_passages = 500;
+  Start();
+  ASSERT_TRUE(Create("c").ok());
+  const std::vector<std::string> texts = MakeTexts(kSealed);
+  Ingest("c", texts);
+  Wait("c");
+  Compact("c");
+  for (const v1::SearchMode mode :
+       {v1::SEARCH_MODE_CODES, v1::SEARCH_MODE_TWO_LEVEL}) {
+    v1::SearchRequest request = Query("c", texts[400]);
+    request.set_mode(mode);
+    request.set_beam(100);
+    v1::SearchResponse response;
+    const grpc::Status status = Search(request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    ASSERT_EQ(response.hits_size(), 10);
+    EXPECT_EQ(response.hits(0).document_id(), "400");
+    EXPECT_EQ(response.stats().segments(), 1);
+    EXPECT_GE(response.stats().passages_reranked(), 10);
+  }
+  // More hits than a walk keeps nodes as a rule.
+  v1::SearchRequest many = Query("c", texts[400]);
+  many.set_k(900);
+  v1::SearchResponse response;
+  ASSERT_TRUE(Search(many, &response).ok());
+  EXPECT_EQ(response.hits_size(), 900);
+}
+
+TEST_F(ServerTest, CompactingTooFewPassagesSaysHowManyItTakes) {
+  ASSERT_TRUE(Create("c").ok());
+  const v1::CompactProgress empty = Compact("c");
+  EXPECT_EQ(empty.delta_passages(), 0);
+  Ingest("c", MakeTexts(5));
+  Wait("c");
+  const v1::CompactProgress few = Compact("c");
+  EXPECT_EQ(few.sealed_passages(), 0);
+  EXPECT_EQ(few.delta_passages(), 5);
+  EXPECT_EQ(few.required_passages(), 10'000);
+  EXPECT_EQ(Get("c").segments(), 0);
+}
+
+TEST_F(ServerTest, OnlyOneCompactionOfACollectionWaitsOrRuns) {
+  EXPECT_EQ(ReasonOf(StartCompact("c")), "COLLECTION_NOT_FOUND");
+  ASSERT_TRUE(Create("c").ok());
+  ASSERT_TRUE(Create("d").ok());
+  models_.embedder().Hold();
+  // They have the threads, and wait for the model.
+  for (int i = 0; i < 4; ++i) {
+    const fs::path folder = temp_.path() / absl::StrCat("folder", i);
+    WriteFile(folder / "a.txt", absl::StrCat("word", i));
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::AddSourceRequest request;
+    request.set_collection("d");
+    request.set_path(folder.string());
+    v1::AddSourceResponse response;
+    ASSERT_TRUE(sources_->AddSource(&context, request, &response).ok());
+  }
+  v1::Operation waiting;
+  ASSERT_TRUE(StartCompact("c", &waiting).ok());
+  EXPECT_TRUE(waiting.has_compact());
+  EXPECT_EQ(waiting.target(), "");
+  const grpc::Status again = StartCompact("c");
+  EXPECT_EQ(again.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ReasonOf(again), "OPERATION_RUNNING");
+  EXPECT_THAT(again.error_message(), HasSubstr("on collection \"c\""));
+  EXPECT_TRUE(StartCompact("d").ok());
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CancelOperationRequest request;
+    request.set_id(waiting.id());
+    v1::CancelOperationResponse response;
+    ASSERT_TRUE(
+        operations_->CancelOperation(&context, request, &response).ok());
+  }
+  EXPECT_EQ(WatchToEnd(waiting.id()).state(), v1::Operation::STATE_CANCELLED);
+  EXPECT_TRUE(StartCompact("c").ok());
+}
+
+TEST_F(ServerTest, ADeletedCollectionTakesItsSegmentsWithIt) {
+  config_.collection.seal_passages = kSealed;
+  Start();
+  ASSERT_TRUE(Create("c").ok());
+  Ingest("c", MakeTexts(kSealed));
+  Wait("c");
+  Compact("c");
+  const fs::path collections = config_.data_directory / "collections";
+  EXPECT_FALSE(
+      fs::is_empty(fs::directory_iterator(collections)->path() / "segments"));
+  EXPECT_TRUE(Delete("c").ok());
+  // What still holds the collection lets it go with the server.
+  server_.reset();
+  EXPECT_TRUE(fs::is_empty(collections));
 }
 
 TEST_F(ServerTest, EmbedTextsGivesTheVectorsThatSearchUses) {
@@ -414,6 +734,10 @@ TEST_F(ServerTest, CollectionsAreCreatedListedAndDeleted) {
   EXPECT_TRUE(Create("a").ok());
   EXPECT_EQ(ReasonOf(Create("a")), "COLLECTION_EXISTS");
   EXPECT_EQ(Create("a/b").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  const grpc::Status unknown_profile =
+      Create("x", v1::CHUNKING_NONE, static_cast<v1::CodeProfile>(9));
+  EXPECT_EQ(unknown_profile.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(unknown_profile.error_message(), HasSubstr("code profile 9"));
   {
     grpc::ClientContext context;
     SetDeadline(context);
@@ -448,15 +772,7 @@ TEST_F(ServerTest, CollectionsAreCreatedListedAndDeleted) {
     return list;
   };
   EXPECT_THAT(names(), ElementsAre("a", "b"));
-  {
-    grpc::ClientContext context;
-    SetDeadline(context);
-    v1::DeleteCollectionRequest request;
-    request.set_name("a");
-    v1::DeleteCollectionResponse response;
-    EXPECT_TRUE(
-        collections_->DeleteCollection(&context, request, &response).ok());
-  }
+  EXPECT_TRUE(Delete("a").ok());
   EXPECT_THAT(names(), ElementsAre("b"));
   EXPECT_EQ(
       std::distance(
@@ -641,8 +957,7 @@ TEST_F(ServerTest, AnOperationCanBeCancelledAndKeepsWhatItStored) {
   EXPECT_EQ(ended.add_source().added(), 20);
   models_.embedder().Release();
   Wait("c");
-  EXPECT_THAT(Find("c", "word7"),
-              ::testing::Contains((folder / "7.txt").string()));
+  EXPECT_THAT(Find("c", "word7"), Contains((folder / "7.txt").string()));
 }
 
 TEST_F(ServerTest, AFolderIsStoredEvenIfTheModelCannotRunAndSaysSo) {
@@ -730,15 +1045,7 @@ TEST_F(ServerTest, DeletingACollectionEndsWhatGoesOnWithIt) {
     request.set_path(folder.string());
     ASSERT_TRUE(sources_->AddSource(&context, request, &started).ok());
   }
-  {
-    grpc::ClientContext context;
-    SetDeadline(context);
-    v1::DeleteCollectionRequest request;
-    request.set_name("c");
-    v1::DeleteCollectionResponse response;
-    EXPECT_TRUE(
-        collections_->DeleteCollection(&context, request, &response).ok());
-  }
+  EXPECT_TRUE(Delete("c").ok());
   const v1::Operation ended = WatchToEnd(started.operation().id());
   EXPECT_NE(ended.state(), v1::Operation::STATE_SUCCEEDED);
   v1::SearchResponse response;

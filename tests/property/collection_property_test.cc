@@ -52,8 +52,8 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
     const absl::StatusOr<CollectionConfig> read =
         DecodeCollectionConfig((*store)->configuration());
     ASSERT_OK(read);
-    absl::StatusOr<std::unique_ptr<Collection>> opened =
-        Collection::Open(*read, *std::move(store), embedder, {});
+    absl::StatusOr<std::unique_ptr<Collection>> opened = Collection::Open(
+        *read, temp.path() / "segments", *std::move(store), embedder, {});
     ASSERT_OK(opened);
     collection = *std::move(opened);
   };
@@ -97,8 +97,8 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
       case 3: {
         ASSERT_OK(WaitSearchable(*collection));
         const std::string query = absl::StrCat("w", pick(300), " w", pick(300));
-        absl::StatusOr<SearchResult> result =
-            collection->Search(query, {.k = 5, .rerank = 1000}, {});
+        absl::StatusOr<SearchResult> result = collection->Search(
+            query, {.k = 5, .recall_target = std::nullopt, .rerank = 1000}, {});
         ASSERT_OK(result);
         // Everything is recomputed, so the order must be exact: no passage of
         // the model's may beat the last hit, and every hit must be real.
@@ -154,8 +154,8 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
     if (embedder.CountTokens(query) > embedder.max_tokens()) {
       continue;
     }
-    absl::StatusOr<SearchResult> result =
-        collection->Search(query, {.k = 1000, .rerank = 1000}, {});
+    absl::StatusOr<SearchResult> result = collection->Search(
+        query, {.k = 1000, .recall_target = std::nullopt, .rerank = 1000}, {});
     ASSERT_OK(result);
     EXPECT_EQ(result->hits.size(), passages);
     const std::vector<std::string_view> texts = {query, result->hits[0].text};

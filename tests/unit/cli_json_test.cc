@@ -40,7 +40,8 @@ TEST(ToJson, CountsAreNumbersAndNamesAreStrings) {
 }
 
 TEST(ToJson, FieldsThatAreNotSetAreThereButForMessagesAndOptionalOnes) {
-  EXPECT_EQ(ToJson(v1::SearchRequest()).dump(), R"({"collection":""})");
+  EXPECT_EQ(ToJson(v1::SearchRequest()).dump(),
+            R"({"collection":"","mode":"SEARCH_MODE_UNSPECIFIED"})");
   EXPECT_EQ(ToJson(v1::SearchResponse()).dump(), R"({"hits":[]})");
   EXPECT_EQ(ToJson(v1::SkippedFile()).dump(),
             R"({"path":"","reason":"","detail":""})");

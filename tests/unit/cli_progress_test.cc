@@ -112,5 +112,15 @@ TEST(ProgressMeter, BarShowsShareWorkRateAndRemainingTime) {
   EXPECT_THAT(meter.Line(), testing::StartsWith("25 %  reading 1/4 files"));
 }
 
+TEST(CompactText, SaysWhatIsDoneToHowManyPassages) {
+  v1::CompactProgress progress;
+  EXPECT_EQ(CompactText(progress), "waiting");
+  progress.set_passages(12'000);
+  progress.set_phase(v1::CompactProgress::PHASE_TRAINING);
+  EXPECT_EQ(CompactText(progress), "training a codebook for 12,000 passages");
+  progress.set_phase(v1::CompactProgress::PHASE_WRITING);
+  EXPECT_EQ(CompactText(progress), "writing 12,000 passages");
+}
+
 }  // namespace
 }  // namespace pith::cli

@@ -17,6 +17,7 @@ CollectionConfig Example() {
   config.target_tokens = 120;
   config.embed_context = false;
   config.create_time = absl::FromUnixMicros(1234567890123456);
+  config.profile = CodeProfile::kFast;
   return config;
 }
 
@@ -33,11 +34,22 @@ TEST(CollectionConfig, ComesBackAsItWas) {
   EXPECT_EQ(read->target_tokens, config.target_tokens);
   EXPECT_EQ(read->embed_context, config.embed_context);
   EXPECT_EQ(read->create_time, config.create_time);
+  EXPECT_EQ(read->profile, config.profile);
+}
+
+TEST(CollectionConfig, OneOfTheFirstVersionHasTheBalancedProfile) {
+  std::string bytes = EncodeCollectionConfig(Example());
+  bytes.pop_back();
+  const absl::StatusOr<CollectionConfig> read = DecodeCollectionConfig(bytes);
+  ASSERT_OK(read);
+  EXPECT_EQ(read->create_time, Example().create_time);
+  EXPECT_EQ(read->profile, CodeProfile::kBalanced);
 }
 
 TEST(CollectionConfig, EveryTruncationAndAnythingBehindIsDataLoss) {
   const std::string bytes = EncodeCollectionConfig(Example());
-  for (size_t size = 0; size < bytes.size(); ++size) {
+  // Without the last byte it is one of the first version.
+  for (size_t size = 0; size + 1 < bytes.size(); ++size) {
     SCOPED_TRACE(size);
     EXPECT_THAT(DecodeCollectionConfig(bytes.substr(0, size)),
                 StatusIs(absl::StatusCode::kDataLoss, "malformed"));

@@ -19,6 +19,7 @@
 #include "tests/fakes/hash_embedder.h"
 #include "tests/fakes/in_memory_passage_store.h"
 #include "tests/status_matchers.h"
+#include "tests/temp_directory.h"
 
 namespace pith {
 namespace {
@@ -94,14 +95,19 @@ class CollectionTest : public testing::Test {
   void Open() {
     collection_.reset();
     absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
-        config_, std::make_unique<SharedStore>(store_), embedder_, options_);
+        config_, temp_.path() / "segments",
+        std::make_unique<SharedStore>(store_), embedder_, options_);
     ASSERT_OK(collection);
     collection_ = *std::move(collection);
   }
 
   std::vector<std::string> Find(const std::string& text, size_t k = 10) {
-    absl::StatusOr<SearchResult> result = collection_->Search(
-        text, {.k = k, .rerank = std::max<size_t>(k, 30)}, {});
+    absl::StatusOr<SearchResult> result =
+        collection_->Search(text,
+                            {.k = k,
+                             .recall_target = std::nullopt,
+                             .rerank = std::max<size_t>(k, 30)},
+                            {});
     EXPECT_OK(result);
     std::vector<std::string> ids;
     for (const SearchHit& hit : result->hits) {
@@ -110,6 +116,7 @@ class CollectionTest : public testing::Test {
     return ids;
   }
 
+  TempDirectory temp_;
   std::shared_ptr<InMemoryPassageStore> store_ =
       std::make_shared<InMemoryPassageStore>();
   HashEmbedder embedder_;
@@ -164,7 +171,8 @@ TEST_F(CollectionTest, AHitSaysWhereItLiesAndHowItWasFound) {
             static_cast<uint64_t>(line_at(hit.offset + hit.text.size() - 1)));
   EXPECT_EQ(result->candidates_scored,
             collection_->GetStatus().counts.passages);
-  EXPECT_EQ(result->passages_recomputed, result->candidates_scored);
+  EXPECT_EQ(result->passages_recomputed, result->passages_reranked);
+  EXPECT_EQ(result->segments, 0);
 }
 
 TEST_F(CollectionTest, RecomputesNoMoreThanAskedForAndNothingTwice) {
@@ -174,13 +182,15 @@ TEST_F(CollectionTest, RecomputesNoMoreThanAskedForAndNothingTwice) {
   }
   ASSERT_OK(WaitSearchable(*collection_));
   EXPECT_EQ(embedder_.ingested(), 100u);
-  absl::StatusOr<SearchResult> first =
-      collection_->Search(std::string("word7"), {.k = 5, .rerank = 20}, {});
+  absl::StatusOr<SearchResult> first = collection_->Search(
+      std::string("word7"),
+      {.k = 5, .recall_target = std::nullopt, .rerank = 20}, {});
   ASSERT_OK(first);
   EXPECT_EQ(first->passages_recomputed, 20u);
   EXPECT_EQ(embedder_.searched(), 21u);
-  absl::StatusOr<SearchResult> second =
-      collection_->Search(std::string("word7"), {.k = 5, .rerank = 20}, {});
+  absl::StatusOr<SearchResult> second = collection_->Search(
+      std::string("word7"),
+      {.k = 5, .recall_target = std::nullopt, .rerank = 20}, {});
   ASSERT_OK(second);
   EXPECT_EQ(second->passages_recomputed, 0u);
   EXPECT_EQ(second->cache_hits, 20u);
@@ -500,8 +510,9 @@ TEST_F(CollectionTest, AVectorOrAPassageCanBeTheQuery) {
 
 TEST_F(CollectionTest, AnotherModelIsRefusedWithBothNames) {
   HashEmbedder other("another-fingerprint");
-  absl::StatusOr<std::unique_ptr<Collection>> opened = Collection::Open(
-      config_, std::make_unique<SharedStore>(store_), other, options_);
+  absl::StatusOr<std::unique_ptr<Collection>> opened =
+      Collection::Open(config_, temp_.path() / "segments",
+                       std::make_unique<SharedStore>(store_), other, options_);
   EXPECT_THAT(opened, StatusIs(absl::StatusCode::kFailedPrecondition,
                                "not with \"hash\" (another-finger"));
   EXPECT_EQ(ReasonOf(opened.status()), "MODEL_MISMATCH");
@@ -516,8 +527,9 @@ TEST_F(CollectionTest, ACodeOfTheWrongSizeIsDataLoss) {
   batch.put_codes.push_back(
       {.id = MakePassageId(DocumentNumber{1}, 0), .bytes = "short"});
   ASSERT_OK(store_->Commit(batch, Durability::kSynced));
-  EXPECT_THAT(Collection::Open(config_, std::make_unique<SharedStore>(store_),
-                               embedder_, options_),
+  EXPECT_THAT(Collection::Open(config_, temp_.path() / "segments",
+                               std::make_unique<SharedStore>(store_), embedder_,
+                               options_),
               StatusIs(absl::StatusCode::kDataLoss, "5 bytes"));
 }
 
@@ -529,8 +541,9 @@ TEST_F(CollectionTest, CountsThatDoNotAddUpAreDataLoss) {
   batch.counts = *store_->GetCounts();
   ++batch.counts.passages;
   ASSERT_OK(store_->Commit(batch, Durability::kSynced));
-  EXPECT_THAT(Collection::Open(config_, std::make_unique<SharedStore>(store_),
-                               embedder_, options_),
+  EXPECT_THAT(Collection::Open(config_, temp_.path() / "segments",
+                               std::make_unique<SharedStore>(store_), embedder_,
+                               options_),
               StatusIs(absl::StatusCode::kDataLoss, "add up"));
 }
 

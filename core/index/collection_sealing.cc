@@ -1,0 +1,394 @@
+// How codes leave the delta. The order of publishing, so that a crash at any
+// point loses nothing: codebook and segment files are made durable; one synced
+// batch names the new segment in the manifest, drops what it replaces and takes
+// the codes out of the delta; searches see the new generation; replaced files
+// are removed. Files that the manifest does not name are removed at open.
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <future>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+
+#include "core/base/status_macros.h"
+#include "core/base/thread_name.h"
+#include "core/codes/codebook_training.h"
+#include "core/index/collection.h"
+
+namespace pith {
+namespace {
+
+// Nice value of the sealing thread and those it starts: searches first.
+constexpr int kSealNice = 10;
+
+constexpr uint64_t kSeed = 1;
+
+// How often one who waits for others' sealing is asked whether it still wants
+// its own.
+constexpr absl::Duration kCancelInterval = absl::Milliseconds(100);
+
+// The codes of a delta's live passages.
+CodedPassages LiveCodes(std::shared_ptr<const Codec> codec,
+                        const DeltaSnapshot& delta) {
+  CodedPassages live{.codec = std::move(codec)};
+  const size_t bytes = live.codec->code_bytes();
+  live.passages.reserve(delta.live());
+  live.codes.reserve(delta.live() * bytes);
+  delta.ForEachBlock([&](std::span<const uint8_t> codes,
+                         std::span<const PassageId> passages, size_t first) {
+    for (size_t i = 0; i < passages.size(); ++i) {
+      if (!delta.IsDead(first + i)) {
+        const std::span<const uint8_t> code = codes.subspan(i * bytes, bytes);
+        live.passages.push_back(passages[i]);
+        live.codes.insert(live.codes.end(), code.begin(), code.end());
+      }
+    }
+  });
+  return live;
+}
+
+// The codes of a segment's passages that are not in `dead`; the others are
+// appended to `dropped`.
+CodedPassages LiveCodes(const Segment& segment, const PassageSet& dead,
+                        std::vector<PassageId>& dropped) {
+  CodedPassages live{.codec = segment.codebook()};
+  const size_t bytes = live.codec->code_bytes();
+  live.passages.reserve(segment.size());
+  live.codes.reserve(segment.size() * bytes);
+  for (size_t node = 0; node < segment.size(); ++node) {
+    const PassageId passage = segment.passage(node);
+    if (dead.Contains(passage)) {
+      dropped.push_back(passage);
+      continue;
+    }
+    live.passages.push_back(passage);
+    live.codes.resize(live.codes.size() + bytes);
+    segment.CopyCode(node, std::span(live.codes).last(bytes));
+  }
+  return live;
+}
+
+}  // namespace
+
+size_t Collection::SealedPassages(
+    const std::vector<std::shared_ptr<const Segment>>& segments) {
+  size_t passages = 0;
+  for (const auto& segment : segments) {
+    passages += segment->size();
+  }
+  return passages;
+}
+
+absl::Status Collection::LoadSegments(Generation& generation) {
+  PITH_ASSIGN_OR_RETURN(const std::optional<std::string> manifest,
+                        store_->GetManifest());
+  if (manifest) {
+    PITH_ASSIGN_OR_RETURN(manifest_, DecodeManifest(*manifest));
+    next_segment_ = manifest_.next_segment;
+  }
+  for (const SegmentRef& ref : manifest_.segments) {
+    PITH_ASSIGN_OR_RETURN(SegmentContent content, directory_.ReadSegment(ref));
+    std::shared_ptr<const Codebook> codebook;
+    for (const auto& segment : generation.segments) {
+      if (segment->codebook()->hash() == ref.codebook) {
+        codebook = segment->codebook();
+      }
+    }
+    if (codebook == nullptr) {
+      PITH_ASSIGN_OR_RETURN(const std::string bytes,
+                            directory_.ReadCodebook(ref.codebook));
+      PITH_ASSIGN_OR_RETURN(
+          codebook,
+          Annotate(Codebook::Parse(bytes),
+                   absl::StrCat("codebook ", ToHex(ref.codebook.bytes))));
+      if (codebook->dimension() != config_.model.dimension) {
+        return absl::DataLossError(absl::StrCat(
+            "codebook ", ToHex(ref.codebook.bytes), " is of dimension ",
+            codebook->dimension(), ", not ", config_.model.dimension));
+      }
+    }
+    PITH_ASSIGN_OR_RETURN(
+        auto segment,
+        Segment::Make(ref.number, std::move(content), std::move(codebook)));
+    generation.segments.push_back(std::move(segment));
+  }
+  absl::flat_hash_set<PassageId> dead;
+  PITH_RETURN_IF_ERROR(store_->VisitTombstones([&dead](PassageId passage) {
+    dead.insert(passage);
+    return absl::OkStatus();
+  }));
+  generation.dead = PassageSet(std::move(dead));
+  return directory_.RemoveUnreferenced(manifest_);
+}
+
+absl::StatusOr<CompactResult> Collection::Compact(
+    std::function<bool()> cancelled,
+    std::function<void(const CompactProgress&)> progress) {
+  CompactRequest request = {.cancelled = std::move(cancelled),
+                            .progress = std::move(progress)};
+  MutexLock lock(mutex_);
+  if (!stopping_) {
+    compact_requests_.push_back(&request);
+    seal_changed_.SignalAll();
+  }
+  // One that has started asks `cancelled` itself, and ends soon when the
+  // collection stops.
+  while (!request.result && (request.started || !stopping_)) {
+    seal_changed_.WaitFor(mutex_, kCancelInterval);
+    if (!request.started && request.cancelled()) {
+      std::erase(compact_requests_, &request);
+      return absl::CancelledError("compaction was cancelled");
+    }
+  }
+  if (!request.result) {
+    std::erase(compact_requests_, &request);
+    return absl::UnavailableError(
+        absl::StrCat("collection \"", config_.name, "\" was closed"));
+  }
+  return *std::move(request.result);
+}
+
+void Collection::RunSealer() {
+  SetThreadName("sealer");
+  // Of this thread alone, and those it starts; it cannot fail for itself.
+  setpriority(PRIO_PROCESS, 0, kSealNice);
+  absl::Duration retry_delay = absl::ZeroDuration();
+  absl::Time retry_time = absl::InfinitePast();
+  while (true) {
+    CompactRequest* request = nullptr;
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && compact_requests_.empty() &&
+             (generation_->delta->live() <
+                  std::max(options_.seal_passages,
+                           MinSealPassages(*generation_)) ||
+              absl::Now() < retry_time)) {
+        if (absl::Now() < retry_time) {
+          seal_changed_.WaitFor(mutex_, retry_time - absl::Now());
+        } else {
+          seal_changed_.Wait(mutex_);
+        }
+      }
+      if (stopping_) {
+        return;
+      }
+      if (!compact_requests_.empty()) {
+        request = compact_requests_.front();
+        request->started = true;
+      }
+    }
+    absl::StatusOr<CompactResult> result =
+        request != nullptr ? SealAll(*request) : SealDelta();
+    const absl::Status& status = result.status();
+    const bool failed = !status.ok() && !absl::IsCancelled(status);
+    retry_delay = failed ? std::clamp(2 * retry_delay, options_.min_retry_delay,
+                                      options_.max_retry_delay)
+                         : absl::ZeroDuration();
+    retry_time = absl::Now() + retry_delay;
+    LOG_IF(ERROR, failed) << "collection \"" << config_.name
+                          << "\": sealing failed: " << status;
+    MutexLock lock(mutex_);
+    if (failed || status.ok()) {
+      sealing_error_ = status;
+    }
+    if (request != nullptr) {
+      request->result = std::move(result);
+      compact_requests_.pop_front();
+      seal_changed_.SignalAll();
+    }
+  }
+}
+
+size_t Collection::MinSealPassages(const Generation& generation) const {
+  if (!generation.segments.empty()) {
+    return 0;
+  }
+  return std::max(
+      options_.seal_passages,
+      MinTrainingVectors(ShapeOf(config_.profile, config_.model.dimension)));
+}
+
+absl::StatusOr<CompactResult> Collection::SealAll(CompactRequest& request) {
+  const std::shared_ptr<const Generation> generation = CurrentGeneration();
+  const size_t live = generation->delta->live();
+  const auto& segments = generation->segments;
+  if (live < MinSealPassages(*generation)) {
+    return CompactResult{.delta_passages = live};
+  }
+  if (live == 0 && segments.size() == 1 && generation->dead.size() == 0) {
+    return CompactResult{};
+  }
+  CompactProgress progress = {.passages = live + SealedPassages(segments) -
+                                          generation->dead.size()};
+  return Seal(
+      *generation, segments,
+      {.threads = options_.seal_threads,
+       .cancelled =
+           [&] { return cancel_background_.load() || request.cancelled(); },
+       .progress =
+           [&](SealPhase phase) {
+             progress.phase = phase;
+             request.progress(progress);
+           }});
+}
+
+absl::StatusOr<CompactResult> Collection::SealDelta() {
+  const std::shared_ptr<const Generation> generation = CurrentGeneration();
+  // Segments that are not much larger than what comes from the delta go into
+  // the new one, so that there are few and each passage moves O(log n) times.
+  std::vector<std::shared_ptr<const Segment>> replaced = generation->segments;
+  std::sort(replaced.begin(), replaced.end(), [](const auto& a, const auto& b) {
+    return std::pair(a->size(), a->number()) <
+           std::pair(b->size(), b->number());
+  });
+  size_t passages = generation->delta->live();
+  size_t count = 0;
+  while (count < replaced.size() && replaced[count]->size() <= passages) {
+    passages += replaced[count]->size();
+    ++count;
+  }
+  replaced.resize(count);
+  return Seal(*generation, replaced,
+              {.threads = options_.seal_threads,
+               .cancelled = [this] { return cancel_background_.load(); }});
+}
+
+absl::StatusOr<CompactResult> Collection::Seal(
+    const Generation& generation,
+    const std::vector<std::shared_ptr<const Segment>>& replaced,
+    const SealControl& control) {
+  const absl::Time start = absl::Now();
+  CompactResult result = {.sealed_passages = generation.delta->live(),
+                          .replaced_segments = replaced.size()};
+  SealedWrite write;
+  std::vector<CodedPassages> parts;
+  parts.push_back(LiveCodes(codec_, *generation.delta));
+  write.from_delta = parts[0].passages;
+  for (const auto& segment : replaced) {
+    write.replaced.push_back(segment->number());
+    parts.push_back(LiveCodes(*segment, generation.dead, write.dropped));
+  }
+  for (const CodedPassages& part : parts) {
+    result.segment_passages += part.passages.size();
+  }
+  if (result.segment_passages > 0) {
+    std::shared_ptr<const Codebook> codebook;
+    if (generation.segments.empty()) {
+      PITH_ASSIGN_OR_RETURN(
+          codebook,
+          TrainFromCodes(parts[0],
+                         ShapeOf(config_.profile, config_.model.dimension),
+                         kSeed, control));
+      result.trained_codebook = true;
+      PITH_RETURN_IF_ERROR(
+          directory_.WriteCodebook(codebook->hash(), codebook->Serialize()));
+    } else {
+      codebook = generation.segments.back()->codebook();
+    }
+    PITH_ASSIGN_OR_RETURN(
+        SegmentContent content,
+        BuildSegment(std::move(parts), codebook, options_.min_graph_passages,
+                     kSeed, control));
+    // The sealing thread alone gives out numbers.
+    const uint64_t number = next_segment_.load();
+    PITH_ASSIGN_OR_RETURN(write.ref, directory_.WriteSegment(number, content));
+    PITH_ASSIGN_OR_RETURN(
+        write.segment,
+        Segment::Make(number, std::move(content), std::move(codebook)));
+  }
+  if (control.cancelled()) {
+    return absl::CancelledError("sealing was cancelled");
+  }
+  PITH_RETURN_IF_ERROR(Publish(std::move(write)));
+  LOG(INFO) << "collection \"" << config_.name << "\": sealed "
+            << result.sealed_passages << " passages, replaced "
+            << result.replaced_segments << " segments, new segment of "
+            << result.segment_passages << ", in " << absl::Now() - start;
+  return result;
+}
+
+absl::Status Collection::Publish(SealedWrite write) {
+  std::promise<absl::Status> published;
+  std::future<absl::Status> future = published.get_future();
+  write.done = [&published](const absl::Status& status) {
+    published.set_value(status);
+  };
+  {
+    MutexLock lock(mutex_);
+    if (stopping_) {
+      return absl::CancelledError("the collection is closing");
+    }
+    queue_.push_back({.write = std::move(write)});
+    write_queued_.Signal();
+  }
+  return future.get();
+}
+
+absl::Status Collection::ApplySealed(const SealedWrite& write) {
+  const std::shared_ptr<const Generation> current = CurrentGeneration();
+  Manifest manifest = manifest_;
+  std::erase_if(manifest.segments, [&write](const SegmentRef& ref) {
+    return std::find(write.replaced.begin(), write.replaced.end(),
+                     ref.number) != write.replaced.end();
+  });
+  if (write.segment != nullptr) {
+    manifest.segments.push_back(write.ref);
+    manifest.next_segment = write.ref.number + 1;
+  }
+
+  StoreBatch batch;
+  {
+    MutexLock lock(mutex_);
+    batch.counts = counts_;
+  }
+  batch.manifest = EncodeManifest(manifest);
+  for (const PassageId passage : write.from_delta) {
+    // One that was deleted since sealing began is in the segment all the same.
+    (delta_.Contains(passage) ? batch.erase_codes : batch.put_tombstones)
+        .push_back(passage);
+  }
+  batch.erase_tombstones = write.dropped;
+  PITH_RETURN_IF_ERROR(store_->Commit(batch, Durability::kSynced));
+
+  manifest_ = std::move(manifest);
+  next_segment_ = manifest_.next_segment;
+  for (const PassageId passage : batch.erase_codes) {
+    delta_.Erase(passage);
+  }
+  auto next = std::make_shared<Generation>(*current);
+  ++next->number;
+  next->delta = delta_.Snapshot();
+  std::erase_if(next->segments, [&write](const auto& segment) {
+    return std::find(write.replaced.begin(), write.replaced.end(),
+                     segment->number()) != write.replaced.end();
+  });
+  if (write.segment != nullptr) {
+    next->segments.push_back(write.segment);
+  }
+  if (!write.dropped.empty()) {
+    next->dead = next->dead.Without(write.dropped);
+  }
+  if (!batch.put_tombstones.empty()) {
+    next->dead = next->dead.With(batch.put_tombstones);
+  }
+  {
+    MutexLock lock(mutex_);
+    generation_ = std::move(next);
+    // Codes of four bits left the store.
+    unsettled_bytes_ += batch.erase_codes.size() * codec_->code_bytes();
+    work_changed_.SignalAll();
+    seal_changed_.SignalAll();
+  }
+  // Segments are read whole when they are opened, so that no search needs these
+  // files any more.
+  const absl::Status removed = directory_.RemoveUnreferenced(manifest_);
+  LOG_IF(ERROR, !removed.ok())
+      << "collection \"" << config_.name << "\": " << removed;
+  return absl::OkStatus();
+}
+
+}  // namespace pith

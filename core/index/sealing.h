@@ -1,0 +1,55 @@
+#ifndef PITH_CORE_INDEX_SEALING_H_
+#define PITH_CORE_INDEX_SEALING_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "core/base/ids.h"
+#include "core/codes/codebook.h"
+#include "core/codes/codec.h"
+#include "core/index/segment_file.h"
+
+namespace pith {
+
+// From codes of the delta and of segments to a segment. Neither vectors nor the
+// model are needed: codes decode to what a graph and other codes are made from.
+
+enum class SealPhase { kTraining, kEncoding, kBuilding, kWriting };
+
+struct SealControl {
+  int threads = 1;
+  // Asked often; whatever is going on then fails with kCancelled.
+  std::function<bool()> cancelled = [] { return false; };
+  // Told what begins, from the thread that called.
+  std::function<void(SealPhase)> progress = [](SealPhase) {};
+};
+
+// Codes that lie one after another, with their passages.
+struct CodedPassages {
+  std::shared_ptr<const Codec> codec;
+  std::vector<PassageId> passages;
+  std::vector<uint8_t> codes;
+};
+
+// A codebook for what `passages` decode to; of very many, a sample.
+absl::StatusOr<std::shared_ptr<const Codebook>> TrainFromCodes(
+    const CodedPassages& passages, const CodeShape& shape, uint64_t seed,
+    const SealControl& control);
+
+// A segment of all `parts` with codes of `codebook`. Codes that are so already
+// are kept, others are decoded and encoded. Nodes are in order of passage, or
+// in that of a graph, which it gets from `min_graph_passages` on.
+absl::StatusOr<SegmentContent> BuildSegment(
+    std::vector<CodedPassages> parts,
+    const std::shared_ptr<const Codebook>& codebook, size_t min_graph_passages,
+    uint64_t seed, const SealControl& control);
+
+}  // namespace pith
+
+#endif  // PITH_CORE_INDEX_SEALING_H_

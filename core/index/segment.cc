@@ -1,0 +1,139 @@
+#include "core/index/segment.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "core/base/status_macros.h"
+#include "core/graph/walk.h"
+
+namespace pith {
+namespace {
+
+// Codes that are scored before candidates are picked from them; whole blocks.
+constexpr size_t kScanChunk = 16 * Codec::kBlockCodes;
+
+// What a walk asks of a query's tables.
+struct WalkScorer {
+  const CodeQuery& query;
+  std::span<const uint8_t> codes;
+  std::vector<uint32_t> numbers = {};
+
+  void Score(std::span<const NodeId> nodes, std::span<float> out) {
+    numbers.assign(nodes.size(), 0);
+    std::transform(nodes.begin(), nodes.end(), numbers.begin(),
+                   [](NodeId node) { return static_cast<uint32_t>(node); });
+    query.Score(codes, numbers, out);
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Segment>> Segment::Make(
+    uint64_t number, SegmentContent content,
+    std::shared_ptr<const Codebook> codebook) {
+  if (content.code_bytes != codebook->code_bytes()) {
+    return absl::DataLossError(
+        absl::StrCat("segment ", number, " has codes of ", content.code_bytes,
+                     " bytes, its codebook makes ", codebook->code_bytes()));
+  }
+  std::shared_ptr<Segment> segment(
+      new Segment(number, std::move(codebook), std::move(content.passages)));
+  if (content.graph) {
+    PITH_ASSIGN_OR_RETURN(
+        segment->graph_,
+        Annotate(PackedGraph::Parse(*content.graph, segment->size()),
+                 absl::StrCat("segment ", number, ", section \"graph\"")));
+    segment->codes_ = std::move(content.codes);
+  } else {
+    segment->codes_ = segment->codebook_->ToBlocks(content.codes);
+  }
+  segment->memory_bytes_ =
+      sizeof(Segment) + segment->codes_.capacity() +
+      segment->passages_.memory_bytes() +
+      (segment->graph_ ? segment->graph_->memory_bytes() : 0);
+  return segment;
+}
+
+void Segment::CopyCode(size_t node, std::span<uint8_t> code) const {
+  if (graph_) {
+    std::copy_n(
+        codes_.begin() + static_cast<std::ptrdiff_t>(node * code.size()),
+        code.size(), code.begin());
+  } else {
+    codebook_->CopyCode(codes_, node, code);
+  }
+}
+
+absl::StatusOr<size_t> Segment::Find(const Search& search, uint32_t part,
+                                     CandidateHeap& candidates) const {
+  if (!graph_) {
+    return Scan(search, part, candidates);
+  }
+  thread_local WalkScratch scratch;
+  WalkScorer scorer{search.query, codes_};
+  PITH_ASSIGN_OR_RETURN(
+      const WalkResult walk,
+      Walk(*graph_, graph_->entry_points(), scorer,
+           WalkOptions{.beam = search.beam, .cancelled = search.cancelled},
+           scratch, [&](NodeId node) {
+             return !search.dead.Contains(passages_[node]);
+           }));
+  for (const ScoredNode& found : walk.candidates) {
+    candidates.Offer({.estimate = found.score,
+                      .passage = passages_[found.node],
+                      .part = part,
+                      .node = static_cast<uint32_t>(found.node)});
+  }
+  return walk.evaluations;
+}
+
+size_t Segment::Scan(const Search& search, uint32_t part,
+                     CandidateHeap& candidates) const {
+  std::array<float, kScanChunk> estimates;
+  for (size_t first = 0; first < size(); first += kScanChunk) {
+    const size_t count = std::min(kScanChunk, size() - first);
+    search.query.Scan(
+        std::span(codes_).subspan(first * codebook_->code_bytes()),
+        std::span(estimates).first(count));
+    for (size_t i = 0; i < count; ++i) {
+      if (estimates[i] < candidates.threshold()) {
+        continue;
+      }
+      const PassageId passage =
+          passages_[NodeId{static_cast<uint32_t>(first + i)}];
+      if (!search.dead.Contains(passage)) {
+        candidates.Offer({.estimate = estimates[i],
+                          .passage = passage,
+                          .part = part,
+                          .node = static_cast<uint32_t>(first + i)});
+      }
+    }
+  }
+  return size();
+}
+
+absl::StatusOr<TwoLevelResult> Segment::FindTwoLevel(
+    const Search& search, const TwoLevelOptions& options,
+    absl::FunctionRef<absl::Status(std::span<const PassageId>,
+                                   std::span<float>)>
+        exact) const {
+  thread_local WalkScratch scratch;
+  WalkScorer scorer{search.query, codes_};
+  std::vector<PassageId> batch;
+  return TwoLevelWalk(
+      *graph_, graph_->entry_points(), scorer,
+      [&](std::span<const NodeId> nodes, std::span<float> out) {
+        batch.clear();
+        for (const NodeId node : nodes) {
+          batch.push_back(passages_[node]);
+        }
+        return exact(batch, out);
+      },
+      options, scratch,
+      [&](NodeId node) { return !search.dead.Contains(passages_[node]); });
+}
+
+}  // namespace pith

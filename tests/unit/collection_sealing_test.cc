@@ -1,0 +1,425 @@
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "core/base/vector_math.h"
+#include "core/index/collection.h"
+#include "core/storage/rocksdb_store.h"
+#include "tests/collection_calls.h"
+#include "tests/fakes/hash_embedder.h"
+#include "tests/status_matchers.h"
+#include "tests/temp_directory.h"
+
+namespace pith {
+namespace {
+
+namespace fs = std::filesystem;
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+// Enough to train a codebook of 256 centroids.
+constexpr int kEnough = 1100;
+
+class CollectionSealingTest : public testing::Test {
+ protected:
+  CollectionSealingTest() {
+    config_.name = "test";
+    config_.model = embedder_.identity();
+    config_.chunking = Chunking::kNone;
+    config_.profile = CodeProfile::kMinimal;
+    options_.min_retry_delay = absl::Milliseconds(1);
+    options_.max_retry_delay = absl::Milliseconds(2);
+    // More than any test has: sealed when asked for alone.
+    options_.seal_passages = 1'000'000;
+    EXPECT_OK(RocksDbStore::Create(temp_.path() / "store",
+                                   EncodeCollectionConfig(config_), shared_));
+    EXPECT_OK(Open());
+  }
+
+  fs::path segments() const { return temp_.path() / "segments"; }
+
+  absl::Status Open() {
+    collection_.reset();
+    absl::StatusOr<std::unique_ptr<RocksDbStore>> store =
+        RocksDbStore::Open(temp_.path() / "store", shared_);
+    if (!store.ok()) {
+      return store.status();
+    }
+    absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
+        config_, segments(), *std::move(store), embedder_, options_);
+    if (!collection.ok()) {
+      return collection.status();
+    }
+    collection_ = *std::move(collection);
+    return absl::OkStatus();
+  }
+
+  // Sealing is worth it from here on.
+  void AllowSealing(size_t passages) {
+    options_.seal_passages = passages;
+    ASSERT_OK(Open());
+  }
+
+  // With documents 0 to kEnough, sealed. Training takes a second, so the first
+  // test that wants it keeps a copy for the others.
+  void StartSealed() {
+    static const TempDirectory& sealed = *new TempDirectory;
+    if (!fs::exists(sealed.path() / "store")) {
+      Put(0, kEnough);
+      AllowSealing(kEnough);
+      ASSERT_OK(Compact());
+      collection_.reset();
+      fs::copy(temp_.path(), sealed.path(), fs::copy_options::recursive);
+    }
+    collection_.reset();
+    fs::remove_all(temp_.path() / "store");
+    fs::remove_all(segments());
+    fs::copy(sealed.path(), temp_.path(), fs::copy_options::recursive);
+    AllowSealing(kEnough);
+  }
+
+  static std::string Text(int i) {
+    return absl::StrCat("topic", i % 40, " word", i % 97, " thing", i % 61,
+                        " item", i);
+  }
+
+  void Put(int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      collection_->Put(
+          {.id = absl::StrCat("doc", i), .text = Text(i)},
+          [](const absl::StatusOr<PutResult>& result) { EXPECT_OK(result); });
+      // Writes are applied in order: waiting for one waits for those before.
+      if (i % 500 == 499) {
+        ASSERT_OK(collection_->DeleteAndWait({"none"}));
+      }
+    }
+    ASSERT_OK(collection_->DeleteAndWait({"none"}));
+    ASSERT_OK(WaitSearchable(*collection_));
+  }
+
+  absl::StatusOr<CompactResult> Compact(
+      std::function<void(const CompactProgress&)> progress =
+          [](const CompactProgress&) {}) {
+    return collection_->Compact([] { return false; }, std::move(progress));
+  }
+
+  std::vector<std::string> Find(const std::string& text,
+                                SearchOptions options = {
+                                    .k = 10,
+                                    .recall_target = std::nullopt,
+                                    .rerank = kMaxRerank}) {
+    absl::StatusOr<SearchResult> result =
+        collection_->Search(text, options, {});
+    EXPECT_OK(result);
+    std::vector<std::string> ids;
+    for (const SearchHit& hit : result->hits) {
+      ids.push_back(hit.document_id);
+    }
+    return ids;
+  }
+
+  // The share of what an exact search finds for each of some queries that
+  // `options` find.
+  double Recall(const SearchOptions& options) {
+    size_t found = 0;
+    size_t wanted = 0;
+    for (int i = 0; i < 40; ++i) {
+      const std::string query = Text(7 * i + 3);
+      const std::vector<std::string> exact = Find(query);
+      for (const std::string& id : Find(query, options)) {
+        found += std::count(exact.begin(), exact.end(), id);
+      }
+      wanted += exact.size();
+    }
+    return static_cast<double>(found) / static_cast<double>(wanted);
+  }
+
+  std::vector<std::string> Files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(segments())) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  }
+
+  fs::path SegmentFile() const {
+    for (const auto& entry : fs::directory_iterator(segments())) {
+      if (entry.path().filename().string().starts_with("segment-")) {
+        return entry.path();
+      }
+    }
+    ADD_FAILURE() << "no segment file";
+    return {};
+  }
+
+  TempDirectory temp_;
+  RocksDbShared shared_{{}};
+  HashEmbedder embedder_;
+  CollectionConfig config_;
+  Collection::Options options_;
+  std::unique_ptr<Collection> collection_;
+};
+
+TEST_F(CollectionSealingTest, CompactingMovesEveryCodeToOneSegment) {
+  Put(0, kEnough);
+  const std::vector<std::string> before = Find(Text(3));
+  AllowSealing(kEnough - 1);
+  absl::StatusOr<CompactResult> result = Compact();
+  ASSERT_OK(result);
+  // Either this or the collection by itself has done it.
+  CollectionStatus status = collection_->GetStatus();
+  EXPECT_EQ(status.delta_passages, 0);
+  EXPECT_EQ(status.sealed_passages, kEnough);
+  EXPECT_EQ(status.segments, 1);
+  EXPECT_THAT(Files(), SizeIs(2));
+  EXPECT_EQ(Find(Text(3)), before);
+
+  // Without another embedding, and without codes in the store.
+  const size_t embedded = status.embedded_passages;
+  ASSERT_OK(Open());
+  status = collection_->GetStatus();
+  EXPECT_EQ(embedded, 0);
+  EXPECT_EQ(status.embedded_passages, 0);
+  EXPECT_EQ(status.delta_passages, 0);
+  EXPECT_EQ(status.sealed_passages, kEnough);
+  EXPECT_EQ(Find(Text(3)), before);
+  result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segment_passages, 0) << "there was nothing to do";
+}
+
+TEST_F(CollectionSealingTest, TheDeltaIsSealedByItselfWhenItIsLarge) {
+  options_.seal_passages = kEnough;
+  ASSERT_OK(Open());
+  Put(0, kEnough + 50);
+  const absl::Time limit = absl::Now() + absl::Seconds(60);
+  while (collection_->GetStatus().segments == 0 && absl::Now() < limit) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  const CollectionStatus status = collection_->GetStatus();
+  EXPECT_EQ(status.segments, 1);
+  EXPECT_GE(status.sealed_passages, kEnough);
+  EXPECT_EQ(status.delta_passages + status.sealed_passages, kEnough + 50);
+  EXPECT_OK(status.sealing_error);
+}
+
+TEST_F(CollectionSealingTest, TooFewPassagesStayInTheDelta) {
+  Put(0, 20);
+  const absl::StatusOr<CompactResult> result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segment_passages, 0);
+  EXPECT_EQ(result->delta_passages, 20);
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 20);
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(CollectionSealingTest, WhatIsDeletedFromASegmentStaysDeleted) {
+  StartSealed();
+  EXPECT_THAT(Find(Text(5)), Contains("doc5"));
+  ASSERT_OK(collection_->DeleteAndWait({"doc5"}));
+  EXPECT_THAT(Find(Text(5)), Not(Contains("doc5")));
+  EXPECT_EQ(collection_->GetStatus().dead_passages, 1);
+  ASSERT_OK(Open());
+  EXPECT_THAT(Find(Text(5)), Not(Contains("doc5")));
+  EXPECT_EQ(collection_->GetStatus().dead_passages, 1);
+  EXPECT_EQ(collection_->GetStatus().counts.passages, kEnough - 1);
+
+  const absl::StatusOr<CompactResult> result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segment_passages, kEnough - 1);
+  EXPECT_EQ(result->replaced_segments, 1);
+  EXPECT_FALSE(result->trained_codebook);
+  EXPECT_EQ(collection_->GetStatus().dead_passages, 0);
+  EXPECT_THAT(Files(), SizeIs(2)) << "the replaced segment is gone";
+  ASSERT_OK(Open());
+  EXPECT_EQ(collection_->GetStatus().sealed_passages, kEnough - 1);
+}
+
+TEST_F(CollectionSealingTest, ADocumentThatChangesMovesBackToTheDelta) {
+  StartSealed();
+  ASSERT_OK(PutAndWait(*collection_,
+                       {.id = "doc5", .text = "something else entirely"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(Find("something else entirely")[0], "doc5");
+  EXPECT_THAT(Find(Text(5)), Not(Contains("doc5")));
+  ASSERT_OK(Compact());
+  EXPECT_EQ(Find("something else entirely")[0], "doc5");
+  const CollectionStatus status = collection_->GetStatus();
+  EXPECT_EQ(status.sealed_passages, kEnough);
+  EXPECT_EQ(status.delta_passages, 0);
+}
+
+TEST_F(CollectionSealingTest, WritesGoOnWhileASegmentIsMade) {
+  StartSealed();
+  Put(kEnough, kEnough + 10);
+  ASSERT_OK(collection_->DeleteAndWait({"doc7"}));
+  const absl::StatusOr<CompactResult> result =
+      Compact([&](const CompactProgress& progress) {
+        if (progress.phase == SealPhase::kWriting) {
+          // In the segment, in the delta that is being sealed, and new.
+          EXPECT_OK(collection_->DeleteAndWait({"doc8", "doc1105"}));
+          EXPECT_OK(PutAndWait(*collection_, {.id = "late", .text = Text(9)}));
+          EXPECT_OK(WaitSearchable(*collection_));
+          EXPECT_THAT(Find(Text(9)), Contains("late"));
+        }
+      });
+  ASSERT_OK(result);
+  EXPECT_EQ(result->sealed_passages, 10);
+  const auto check = [&] {
+    EXPECT_THAT(Find(Text(7)), Not(Contains("doc7")));
+    EXPECT_THAT(Find(Text(8)), Not(Contains("doc8")));
+    EXPECT_THAT(Find(Text(1105)), Not(Contains("doc1105")));
+    EXPECT_THAT(Find(Text(1106)), Contains("doc1106"));
+    EXPECT_THAT(Find(Text(9)), Contains("late"));
+    const CollectionStatus status = collection_->GetStatus();
+    EXPECT_EQ(status.counts.passages, kEnough + 10 - 3 + 1);
+    EXPECT_EQ(status.dead_passages, 2);
+    EXPECT_EQ(status.delta_passages, 1);
+  };
+  check();
+  ASSERT_OK(Open());
+  check();
+}
+
+TEST_F(CollectionSealingTest, ACancelledCompactionChangesNothing) {
+  StartSealed();
+  Put(kEnough, kEnough + 5);
+  std::atomic<bool> cancelled = false;
+  const absl::StatusOr<CompactResult> result =
+      collection_->Compact([&] { return cancelled.load(); },
+                           [&](const CompactProgress& progress) {
+                             cancelled = progress.phase == SealPhase::kWriting;
+                           });
+  EXPECT_THAT(result, StatusIs(absl::StatusCode::kCancelled, "cancelled"));
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
+  EXPECT_EQ(collection_->GetStatus().segments, 1);
+  EXPECT_OK(collection_->GetStatus().sealing_error);
+  ASSERT_OK(Compact());
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 0);
+}
+
+TEST_F(CollectionSealingTest, ClosingEndsWhoeverWaits) {
+  StartSealed();
+  collection_->Close();
+  EXPECT_THAT(Compact(), StatusIs(absl::StatusCode::kUnavailable, "closed"));
+}
+
+TEST_F(CollectionSealingTest, AFailureToWriteLosesNothingAndIsReported) {
+  Put(0, kEnough);
+  AllowSealing(kEnough + 100);
+  fs::remove_all(segments());
+  std::ofstream(segments()) << "no directory";
+  Put(kEnough, kEnough + 200);
+  EXPECT_THAT(Compact(), Not(IsOk()));
+  EXPECT_THAT(collection_->GetStatus().sealing_error, Not(IsOk()));
+  EXPECT_EQ(collection_->GetStatus().delta_passages, kEnough + 200);
+  EXPECT_THAT(Find(Text(5)), Contains("doc5"));
+  fs::remove(segments());
+  fs::create_directory(segments());
+  ASSERT_OK(Compact());
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 0);
+  EXPECT_OK(collection_->GetStatus().sealing_error);
+}
+
+TEST_F(CollectionSealingTest, FilesThatNoManifestNamesAreRemoved) {
+  StartSealed();
+  // As if the daemon had died between the file and the manifest.
+  fs::copy_file(SegmentFile(), segments() / "segment-77.pith");
+  ASSERT_OK(Open());
+  EXPECT_THAT(Files(), SizeIs(2));
+  EXPECT_THAT(Find(Text(5)), Contains("doc5"));
+}
+
+TEST_F(CollectionSealingTest, DamagedOrMissingFilesAreDataLoss) {
+  StartSealed();
+  collection_.reset();
+  const fs::path file = SegmentFile();
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(static_cast<std::streamoff>(fs::file_size(file) / 2));
+  const int byte = stream.get();
+  stream.seekp(static_cast<std::streamoff>(fs::file_size(file) / 2));
+  stream.put(static_cast<char>(byte ^ 4));
+  stream.close();
+  EXPECT_THAT(Open(),
+              StatusIs(absl::StatusCode::kDataLoss, file.filename().string()));
+  fs::remove(file);
+  EXPECT_THAT(Open(),
+              StatusIs(absl::StatusCode::kDataLoss, file.filename().string()));
+}
+
+TEST_F(CollectionSealingTest, ASegmentWithAGraphIsWalked) {
+  options_.min_graph_passages = 500;
+  StartSealed();
+  // So that there is something to compact.
+  ASSERT_OK(PutAndWait(*collection_, {.id = "one", .text = "more"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  ASSERT_OK(Compact());
+  ASSERT_OK(collection_->DeleteAndWait({"doc5"}));
+  const SearchOptions few = {.recall_target = std::nullopt, .rerank = 60};
+  const absl::StatusOr<SearchResult> found =
+      collection_->Search(Text(3), few, {});
+  ASSERT_OK(found);
+  EXPECT_LT(found->candidates_scored, kEnough) << "it was scanned";
+  EXPECT_EQ(found->passages_reranked, 60);
+  EXPECT_GT(Recall(few), 0.85);
+  EXPECT_THAT(Find(Text(5)), Not(Contains("doc5")));
+
+  SearchOptions two_level = few;
+  two_level.mode = SearchMode::kTwoLevel;
+  two_level.rerank = kMaxRerank;
+  EXPECT_GT(Recall(two_level), 0.85);
+  EXPECT_THAT(Find(Text(5), two_level), Not(Contains("doc5")));
+}
+
+TEST_F(CollectionSealingTest, ARecallTargetDecidesHowMuchIsRecomputed) {
+  StartSealed();
+  const SearchOptions low = {.recall_target = 0.6};
+  const SearchOptions high = {.recall_target = 0.99};
+  EXPECT_GT(Recall(high), 0.97);
+  const absl::StatusOr<SearchResult> few =
+      collection_->Search(Text(3), low, {});
+  const absl::StatusOr<SearchResult> many =
+      collection_->Search(Text(3), high, {});
+  ASSERT_OK(few);
+  ASSERT_OK(many);
+  EXPECT_LT(few->passages_reranked, many->passages_reranked);
+  EXPECT_LT(many->passages_reranked, 500);
+  // With a bound.
+  const absl::StatusOr<SearchResult> bound = collection_->Search(
+      Text(3), {.k = 5, .recall_target = 0.99, .rerank = 6}, {});
+  ASSERT_OK(bound);
+  EXPECT_LE(bound->passages_reranked, 6);
+}
+
+TEST_F(CollectionSealingTest, OptionsOutOfRangeAreRefused) {
+  const auto search = [&](const SearchOptions& options) {
+    return collection_->Search("x", options, {});
+  };
+  EXPECT_THAT(search({.recall_target = 0.49}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "0.49"));
+  EXPECT_THAT(search({.recall_target = 1.0}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "0.999"));
+  EXPECT_THAT(search({.recall_target = std::nan("")}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "nan"));
+  EXPECT_THAT(search({.beam = 0}),
+              StatusIs(absl::StatusCode::kInvalidArgument, "beam of 0"));
+}
+
+}  // namespace
+}  // namespace pith
