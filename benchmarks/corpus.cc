@@ -1,0 +1,108 @@
+#include "benchmarks/corpus.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+#include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kMinSentenceBytes = 20;
+
+constexpr std::string_view kSentences = "/sentences";
+
+struct PoolPart {
+  std::string_view dataset;
+  size_t texts;
+};
+constexpr std::array<PoolPart, 5> kPool = {{{"squad_dev", SIZE_MAX},
+                                            {"cosqa_code", SIZE_MAX},
+                                            {"til_notes", SIZE_MAX},
+                                            {"cranfield", SIZE_MAX},
+                                            {"arxiv_200k", 20'000}}};
+constexpr size_t kPoolQueries = 500;
+
+void AppendQueries(const Dataset& dataset, size_t limit, Corpus& corpus) {
+  for (size_t i = 0; i < std::min(limit, dataset.queries.size()); ++i) {
+    corpus.queries.push_back(dataset.queries[i].text);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> SplitSentences(std::string_view text) {
+  std::vector<std::string> sentences;
+  size_t begin = 0;
+  const auto take = [&](size_t end) {
+    const absl::string_view sentence =
+        absl::StripAsciiWhitespace(AbslView(text.substr(begin, end - begin)));
+    if (!sentence.empty()) {
+      sentences.emplace_back(sentence);
+    }
+    begin = end;
+  };
+  for (size_t i = 0; i + 2 < text.size(); ++i) {
+    const bool ends = text[i] == '.' || text[i] == '?' || text[i] == '!';
+    if (ends && absl::ascii_isspace(static_cast<unsigned char>(text[i + 1])) &&
+        absl::ascii_isupper(static_cast<unsigned char>(text[i + 2])) &&
+        i + 1 - begin >= kMinSentenceBytes) {
+      take(i + 1);
+    }
+  }
+  take(text.size());
+  return sentences;
+}
+
+absl::StatusOr<Corpus> ReadCorpus(const std::filesystem::path& data_directory,
+                                  std::string_view name, size_t n) {
+  Corpus corpus;
+  if (name == "pool") {
+    for (const PoolPart& part : kPool) {
+      PITH_ASSIGN_OR_RETURN(const Dataset dataset,
+                            ReadDataset(data_directory / part.dataset));
+      for (size_t i = 0; i < std::min(part.texts, dataset.corpus.size()); ++i) {
+        corpus.passages.push_back(dataset.corpus[i].text);
+      }
+      AppendQueries(dataset, kPoolQueries, corpus);
+    }
+  } else {
+    std::string_view dataset_name = name;
+    const bool sentences = dataset_name.ends_with(kSentences);
+    if (sentences) {
+      dataset_name.remove_suffix(kSentences.size());
+    }
+    PITH_ASSIGN_OR_RETURN(Dataset dataset,
+                          ReadDataset(data_directory / dataset_name));
+    for (Dataset::Text& text : dataset.corpus) {
+      if (n != 0 && corpus.passages.size() >= n) {
+        break;
+      }
+      if (sentences) {
+        for (std::string& sentence : SplitSentences(text.text)) {
+          corpus.passages.push_back(std::move(sentence));
+        }
+      } else {
+        corpus.passages.push_back(std::move(text.text));
+      }
+    }
+    AppendQueries(dataset, dataset.queries.size(), corpus);
+  }
+  if (corpus.passages.size() < n) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(AbslView(name), " has ", corpus.passages.size(),
+                     " passages, fewer than ", n));
+  }
+  if (n != 0) {
+    corpus.passages.resize(n);
+  }
+  return corpus;
+}
+
+}  // namespace pith

@@ -1,0 +1,231 @@
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+#include "benchmarks/recall/segment_shelf.h"
+#include "benchmarks/recall/strategies.h"
+#include "core/base/ids.h"
+#include "core/base/status_macros.h"
+#include "core/base/vector_math.h"
+#include "core/codes/codebook_training.h"
+#include "core/index/candidates.h"
+#include "core/index/passage_set.h"
+#include "core/index/recompute_policy.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kTop = 10;
+// Candidates that the adaptive stop may choose from.
+constexpr size_t kAdaptiveCandidates = 256;
+constexpr double kTargets[] = {0.8, 0.9, 0.95, 0.98, 0.99};
+constexpr size_t kTwoLevelBeams[] = {10, 20, 50, 100, 200};
+
+uint32_t PassageNumber(PassageId id) {
+  return static_cast<uint32_t>(DocumentOf(id));
+}
+
+struct Ranked {
+  // By corrected estimate, best first.
+  std::vector<uint32_t> passages;
+  std::vector<ScoreBelief> beliefs;
+  size_t evaluations = 0;
+};
+
+const std::function<bool()>& NeverCancelled() {
+  static const auto& never = *new std::function<bool()>([] { return false; });
+  return never;
+}
+
+absl::StatusOr<Ranked> FindCandidates(const Segment& segment,
+                                      std::span<const float> query, size_t beam,
+                                      size_t count) {
+  const Codebook& codebook = *segment.codebook();
+  const std::unique_ptr<CodeQuery> prepared = codebook.Prepare(query);
+  const PassageSet dead;
+  CandidateHeap heap(count);
+  Ranked ranked;
+  PITH_ASSIGN_OR_RETURN(ranked.evaluations,
+                        segment.Find({.query = *prepared,
+                                      .dead = dead,
+                                      .beam = beam,
+                                      .cancelled = NeverCancelled()},
+                                     /*part=*/0, heap));
+  std::vector<std::pair<ScoreBelief, uint32_t>> found;
+  std::vector<uint8_t> code(codebook.code_bytes());
+  for (const Candidate& candidate : heap.TakeSorted()) {
+    segment.CopyCode(candidate.node, code);
+    const EstimateError error = codebook.ErrorOf(code);
+    found.emplace_back(ScoreBelief{.mean = candidate.estimate + error.bias,
+                                   .spread = error.spread},
+                       PassageNumber(candidate.passage));
+  }
+  std::stable_sort(
+      found.begin(), found.end(),
+      [](const auto& a, const auto& b) { return a.first.mean > b.first.mean; });
+  for (const auto& [belief, passage] : found) {
+    ranked.beliefs.push_back(belief);
+    ranked.passages.push_back(passage);
+  }
+  return ranked;
+}
+
+// A scan has one beam, which it does not use.
+std::vector<size_t> Beams(const Segment& segment,
+                          const RecallOptions& options) {
+  return segment.has_graph() ? options.beams : std::vector<size_t>{1};
+}
+
+std::string BeamSetting(const Segment& segment, size_t beam) {
+  return segment.has_graph() ? absl::StrCat("beam ", beam) : "";
+}
+
+absl::StatusOr<std::vector<RecallRow>> RunFixed(const RecallInput& input,
+                                                const RecallOptions& options,
+                                                const Segment& segment,
+                                                const StrategyFacts& facts) {
+  const size_t most =
+      *std::max_element(options.recompute.begin(), options.recompute.end());
+  std::vector<RecallRow> rows;
+  for (const size_t beam : Beams(segment, options)) {
+    PITH_ASSIGN_OR_RETURN(
+        std::vector<RecallRow> some,
+        MeasureCandidates(
+            input, facts, BeamSetting(segment, beam), options.recompute,
+            [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
+              PITH_ASSIGN_OR_RETURN(Ranked ranked,
+                                    FindCandidates(segment, query, beam, most));
+              return SearchOutcome{.passages = std::move(ranked.passages),
+                                   .code_evaluations = ranked.evaluations};
+            }));
+    std::move(some.begin(), some.end(), std::back_inserter(rows));
+  }
+  return rows;
+}
+
+absl::StatusOr<std::vector<RecallRow>> RunAdaptive(const RecallInput& input,
+                                                   const RecallOptions& options,
+                                                   const Segment& segment,
+                                                   const StrategyFacts& facts) {
+  std::vector<RecallRow> rows;
+  for (const size_t beam : Beams(segment, options)) {
+    for (const double target : kTargets) {
+      const auto search =
+          [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
+        PITH_ASSIGN_OR_RETURN(
+            Ranked ranked,
+            FindCandidates(segment, query, beam, kAdaptiveCandidates));
+        RecomputePolicy policy(ranked.beliefs, kTop, target);
+        size_t done = 0;
+        while (const size_t batch = policy.NextBatch()) {
+          for (const size_t end = done + batch; done < end; ++done) {
+            policy.Add(Dot(query, input.passages.row(ranked.passages[done])));
+          }
+        }
+        ranked.passages.resize(done);
+        return SearchOutcome{.passages = std::move(ranked.passages),
+                             .recomputed = done,
+                             .code_evaluations = ranked.evaluations};
+      };
+      const std::string setting =
+          absl::StrCat(BeamSetting(segment, beam),
+                       segment.has_graph() ? ", " : "", "target ", target);
+      PITH_ASSIGN_OR_RETURN(RecallRow row,
+                            MeasureResults(input, facts, setting, search));
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+absl::StatusOr<std::vector<RecallRow>> RunTwoLevel(
+    const RecallInput& input, const RecallOptions& /*options*/,
+    const Segment& segment, const StrategyFacts& facts) {
+  const PassageSet dead;
+  std::vector<RecallRow> rows;
+  for (const size_t beam : kTwoLevelBeams) {
+    const TwoLevelOptions two_level = {.beam = beam};
+    const auto search =
+        [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
+      const std::unique_ptr<CodeQuery> prepared =
+          segment.codebook()->Prepare(query);
+      PITH_ASSIGN_OR_RETURN(
+          const TwoLevelResult found,
+          segment.FindTwoLevel(
+              {.query = *prepared,
+               .dead = dead,
+               .beam = beam,
+               .cancelled = NeverCancelled()},
+              two_level,
+              [&](std::span<const PassageId> passages, std::span<float> out) {
+                for (size_t i = 0; i < passages.size(); ++i) {
+                  out[i] = Dot(query,
+                               input.passages.row(PassageNumber(passages[i])));
+                }
+                return absl::OkStatus();
+              }));
+      SearchOutcome outcome{.recomputed = found.recomputed,
+                            .code_evaluations = found.evaluations};
+      for (const ScoredNode& node : found.candidates) {
+        outcome.passages.push_back(
+            PassageNumber(segment.passage(static_cast<size_t>(node.node))));
+      }
+      return outcome;
+    };
+    PITH_ASSIGN_OR_RETURN(
+        RecallRow row,
+        MeasureResults(input, facts, absl::StrCat("beam ", beam), search));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+using RunOnSegment = absl::StatusOr<std::vector<RecallRow>> (*)(
+    const RecallInput&, const RecallOptions&, const Segment&,
+    const StrategyFacts&);
+
+struct Kind {
+  const char* prefix;
+  bool with_graph;
+  RunOnSegment run;
+};
+constexpr Kind kKinds[] = {{"flat-", false, RunFixed},
+                           {"flat-adaptive-", false, RunAdaptive},
+                           {"graph-", true, RunFixed},
+                           {"graph-adaptive-", true, RunAdaptive},
+                           {"graph-two-level-", true, RunTwoLevel}};
+
+}  // namespace
+
+std::vector<Strategy> SegmentStrategies() {
+  const auto shelf = std::make_shared<SegmentShelf>();
+  std::vector<Strategy> strategies;
+  for (const Kind& kind : kKinds) {
+    for (const CodeShape& shape : kCodeShapes) {
+      const std::string name = absl::StrCat(kind.prefix, ShapeName(shape));
+      strategies.push_back(
+          {.name = name,
+           .min_passages = MinTrainingVectors(shape),
+           .run = [name, kind, shape, shelf](const RecallInput& input,
+                                             const RecallOptions& options)
+               -> absl::StatusOr<std::vector<RecallRow>> {
+             PITH_ASSIGN_OR_RETURN(
+                 const SealedPassages* sealed,
+                 shelf->Get(input, options, shape, kind.with_graph));
+             StrategyFacts facts = sealed->facts;
+             facts.name = name;
+             return kind.run(input, options, *sealed->segment, facts);
+           }});
+    }
+  }
+  return strategies;
+}
+
+}  // namespace pith
