@@ -16,6 +16,7 @@ Writes the figure, and prints the table behind it in Markdown:
 """
 
 import collections
+import itertools
 import json
 import math
 import pathlib
@@ -26,7 +27,7 @@ RECALL = 0.95
 RECOMPUTE_LIMIT = {33: 100, 49: 50, 97: 30}
 
 WIDTH, HEIGHT = 360, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 34, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 34, 44
 COLOURS = ["#0b62a4", "#c2410c", "#4d7c0f", "#7e22ce"]
 
 
@@ -91,7 +92,7 @@ def nice_ticks(largest):
     return [step * i for i in range(int(largest / step) + 2)]
 
 
-def panel(title, unit, series, left):
+def panel(title, series, colours, left):
     """SVG of lines over the logarithm of n; series: [(name, {n: value})]."""
     sizes = sorted({n for _, values in series for n in values})
     ticks = nice_ticks(max(v for _, values in series for v in values.values()))
@@ -116,10 +117,10 @@ def panel(title, unit, series, left):
             f'<text x="{x(n):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{label}</text>'
         )
     out.append(
-        f'<text x="{left + (LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{unit}</text>'
+        f'<text x="{left + (LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">passages</text>'
     )
     for i, (name, values) in enumerate(series):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = colours[name]
         points = [(x(n), y(values[n])) for n in sorted(values)]
         path = "L".join(f"{a:.1f} {b:.1f}" for a, b in points)
         out.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -142,9 +143,10 @@ def series_of(by_strategy, field):
 
 
 def figure(by_strategy):
+    colours = dict(zip(by_strategy, itertools.cycle(COLOURS)))
     panels = [
-        panel("Recomputed passages a query", "passages", series_of(by_strategy, 0), 0),
-        panel("Codes a walk scores", "passages", series_of(by_strategy, 1), WIDTH),
+        panel("Recomputed passages a query", series_of(by_strategy, 0), colours, 0),
+        panel("Codes a walk scores", series_of(by_strategy, 1), colours, WIDTH),
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}"'

@@ -27,6 +27,8 @@ constexpr size_t kTop = 10;
 constexpr size_t kAdaptiveCandidates = 256;
 constexpr double kTargets[] = {0.8, 0.9, 0.95, 0.98, 0.99};
 constexpr size_t kTwoLevelBeams[] = {10, 20, 50, 100, 200};
+// The part of the approximate queue that a hop recomputes.
+constexpr double kTwoLevelShares[] = {0.01, 0.03, 0.1};
 
 uint32_t PassageNumber(PassageId id) {
   return static_cast<uint32_t>(DocumentOf(id));
@@ -122,7 +124,9 @@ absl::StatusOr<std::vector<RecallRow>> RunAdaptive(const RecallInput& input,
         PITH_ASSIGN_OR_RETURN(
             Ranked ranked,
             FindCandidates(segment, query, beam, kAdaptiveCandidates));
-        RecomputePolicy policy(ranked.beliefs, kTop, target);
+        RecomputePolicy policy(
+            ranked.beliefs, kTop, target,
+            static_cast<double>(segment.codebook()->score_slope()));
         size_t done = 0;
         while (const size_t batch = policy.NextBatch()) {
           for (const size_t end = done + batch; done < end; ++done) {
@@ -145,44 +149,53 @@ absl::StatusOr<std::vector<RecallRow>> RunAdaptive(const RecallInput& input,
   return rows;
 }
 
+absl::StatusOr<SearchOutcome> SearchTwoLevel(const RecallInput& input,
+                                             const Segment& segment,
+                                             std::span<const float> query,
+                                             const TwoLevelOptions& options) {
+  const PassageSet dead;
+  const std::unique_ptr<CodeQuery> prepared =
+      segment.codebook()->Prepare(query);
+  PITH_ASSIGN_OR_RETURN(
+      const TwoLevelResult found,
+      segment.FindTwoLevel(
+          {.query = *prepared,
+           .dead = dead,
+           .beam = options.beam,
+           .cancelled = NeverCancelled()},
+          options,
+          [&](std::span<const PassageId> passages, std::span<float> out) {
+            for (size_t i = 0; i < passages.size(); ++i) {
+              out[i] =
+                  Dot(query, input.passages.row(PassageNumber(passages[i])));
+            }
+            return absl::OkStatus();
+          }));
+  SearchOutcome outcome{.recomputed = found.recomputed,
+                        .code_evaluations = found.evaluations};
+  for (const ScoredNode& node : found.candidates) {
+    outcome.passages.push_back(
+        PassageNumber(segment.passage(static_cast<size_t>(node.node))));
+  }
+  return outcome;
+}
+
 absl::StatusOr<std::vector<RecallRow>> RunTwoLevel(
     const RecallInput& input, const RecallOptions& /*options*/,
     const Segment& segment, const StrategyFacts& facts) {
-  const PassageSet dead;
   std::vector<RecallRow> rows;
-  for (const size_t beam : kTwoLevelBeams) {
-    const TwoLevelOptions two_level = {.beam = beam};
-    const auto search =
-        [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
-      const std::unique_ptr<CodeQuery> prepared =
-          segment.codebook()->Prepare(query);
+  for (const double share : kTwoLevelShares) {
+    for (const size_t beam : kTwoLevelBeams) {
       PITH_ASSIGN_OR_RETURN(
-          const TwoLevelResult found,
-          segment.FindTwoLevel(
-              {.query = *prepared,
-               .dead = dead,
-               .beam = beam,
-               .cancelled = NeverCancelled()},
-              two_level,
-              [&](std::span<const PassageId> passages, std::span<float> out) {
-                for (size_t i = 0; i < passages.size(); ++i) {
-                  out[i] = Dot(query,
-                               input.passages.row(PassageNumber(passages[i])));
-                }
-                return absl::OkStatus();
+          RecallRow row,
+          MeasureResults(
+              input, facts, absl::StrCat("share ", share, ", beam ", beam),
+              [&](std::span<const float> query) {
+                return SearchTwoLevel(input, segment, query,
+                                      {.beam = beam, .recompute_share = share});
               }));
-      SearchOutcome outcome{.recomputed = found.recomputed,
-                            .code_evaluations = found.evaluations};
-      for (const ScoredNode& node : found.candidates) {
-        outcome.passages.push_back(
-            PassageNumber(segment.passage(static_cast<size_t>(node.node))));
-      }
-      return outcome;
-    };
-    PITH_ASSIGN_OR_RETURN(
-        RecallRow row,
-        MeasureResults(input, facts, absl::StrCat("beam ", beam), search));
-    rows.push_back(std::move(row));
+      rows.push_back(std::move(row));
+    }
   }
   return rows;
 }

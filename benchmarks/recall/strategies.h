@@ -39,8 +39,8 @@ Strategy DeltaCodesStrategy();
 //                              of the best candidates is recomputed
 //   flat-adaptive-*,           as many are recomputed as a recall target asks
 //   graph-adaptive-*           (RecomputePolicy)
-//   graph-two-level-*          LEANN (arXiv 2506.08276), Algorithm 2, with the
-//                              paper's share of a tenth; over a sweep of beams
+//   graph-two-level-*          LEANN (arXiv 2506.08276), Algorithm 2, over a
+//                              sweep of recomputed shares and beams
 std::vector<Strategy> SegmentStrategies();
 
 // One HNSW graph, built by FAISS from exact vectors with LEANN's defaults

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 
-#include "core/base/crc32.h"
 #include "core/base/coding.h"
+#include "core/base/crc32.h"
 #include "core/base/status_macros.h"
 #include "core/base/vector_math.h"
 #include "core/codes/dense_kernels.h"
@@ -229,7 +229,8 @@ Codebook::Codebook(const CodebookParts& parts)
       scales_(parts.scales),
       shrinkage_(parts.shrinkage),
       bias_factor_(parts.bias_factor),
-      spread_factor_(parts.spread_factor) {
+      spread_factor_(parts.spread_factor),
+      score_slope_(parts.score_slope) {
   const auto rows = static_cast<size_t>(dimension_);
   const size_t columns = padded_dimension_;
   const size_t stride = RoundUpToLanes(columns);
@@ -304,7 +305,7 @@ absl::StatusOr<std::shared_ptr<const Codebook>> Codebook::Parse(
   const size_t rotation = RotationSize(parts.shape, parts.dimension);
   const size_t centroids = CentroidsSize(parts.shape, parts.dimension);
   const size_t expected =
-      (rotation + centroids + parts.scales.size() + 3) * sizeof(float) +
+      (rotation + centroids + parts.scales.size() + 4) * sizeof(float) +
       4 * kChecksumBytes;
   if (decoder.remaining() != expected) {
     return absl::DataLossError(absl::StrCat(
@@ -324,7 +325,7 @@ absl::StatusOr<std::shared_ptr<const Codebook>> Codebook::Parse(
                                  ", which must be greater than ", before));
     }
   }
-  std::array<float, 3> calibration;
+  std::array<float, 4> calibration;
   PITH_RETURN_IF_ERROR(TakeFloats("calibration", decoder, calibration));
   parts.shrinkage = static_cast<int>(calibration[0]);
   if (static_cast<float>(parts.shrinkage) != calibration[0] ||
@@ -335,6 +336,12 @@ absl::StatusOr<std::shared_ptr<const Codebook>> Codebook::Parse(
   }
   parts.bias_factor = calibration[1];
   parts.spread_factor = calibration[2];
+  parts.score_slope = calibration[3];
+  if (!(parts.score_slope > 0)) {
+    return SectionError("calibration",
+                        absl::StrCat("has a slope of ", parts.score_slope,
+                                     ", which must be greater than 0"));
+  }
   if (!(parts.spread_factor > 0)) {
     return SectionError("calibration",
                         absl::StrCat("has a spread of ", parts.spread_factor,
@@ -361,9 +368,9 @@ std::string Codebook::Serialize() const {
   PutFloats(rotation, out);
   PutFloats(centroids_, out);
   PutFloats(scales_, out);
-  PutFloats(
-      std::array{static_cast<float>(shrinkage_), bias_factor_, spread_factor_},
-      out);
+  PutFloats(std::array{static_cast<float>(shrinkage_), bias_factor_,
+                       spread_factor_, score_slope_},
+            out);
   return out;
 }
 

@@ -61,6 +61,9 @@ struct CodebookParts {
   // is positive.
   float bias_factor = 0;
   float spread_factor = 0;
+  // How fast exact scores of the training vectors' nearest get rarer: those of
+  // x or more as exp(-score_slope * x). Positive.
+  float score_slope = 0;
 };
 
 // A trained codec: optimised product quantisation (Ge, He, Ke, Sun, CVPR 2013)
@@ -109,6 +112,9 @@ class Codebook final : public Codec {
                 std::span<uint8_t> code) const override;
   EstimateError ErrorOf(std::span<const uint8_t> code) const override;
 
+  // Of passages' scores for queries like the training vectors.
+  float score_slope() const { return score_slope_; }
+
   // tan(theta) of the vector that `code` was made of, as well as its scale byte
   // tells.
   float Tangent(std::span<const uint8_t> code) const;
@@ -140,6 +146,7 @@ class Codebook final : public Codec {
   int shrinkage_;
   float bias_factor_;
   float spread_factor_;
+  float score_slope_;
   ContentHash hash_;
 };
 

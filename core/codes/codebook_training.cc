@@ -377,6 +377,31 @@ double MeanError(const Codebook& codebook, const PaddedRows& rows,
   return sum / static_cast<double>(count);
 }
 
+// The slope between a query's few nearest and all of its neighbours, in the
+// median over queries: of two scores, the number of neighbours above each, by
+// logarithm, over their difference.
+float ScoreSlope(const std::vector<Neighborhood>& neighborhoods) {
+  constexpr size_t kNear = 3;
+  constexpr float kLeastDifference = 1e-3f;
+  std::vector<float> slopes;
+  for (const Neighborhood& neighborhood : neighborhoods) {
+    const size_t count = neighborhood.exact.size();
+    if (count > kNear) {
+      const float rarer =
+          std::log(static_cast<float>(count) / static_cast<float>(kNear + 1));
+      slopes.push_back(
+          std::max(rarer, kLeastDifference) /
+          std::max(neighborhood.exact[kNear] - neighborhood.exact[count - 1],
+                   kLeastDifference));
+    }
+  }
+  CHECK(!slopes.empty()) << "an eighth of the fewest rows is eight";
+  const auto middle =
+      slopes.begin() + static_cast<ptrdiff_t>(slopes.size() / 2);
+  std::nth_element(slopes.begin(), middle, slopes.end());
+  return *middle;
+}
+
 // Sets the factors of `parts` to mean and standard deviation of (error /
 // tan(theta)), over pairs of a query and those that it finds nearest by code:
 // what a search ranks high is there partly because it looks better than it is.
@@ -429,6 +454,7 @@ void CalibrateErrors(const Codebook& codebook, const PaddedRows& rows,
   const double variance =
       all.squares / static_cast<double>(all.count) - mean * mean;
   parts.bias_factor = static_cast<float>(mean);
+  parts.score_slope = ScoreSlope(neighborhoods);
   parts.spread_factor = static_cast<float>(std::sqrt(std::max(variance, 1e-8)));
 }
 
@@ -500,7 +526,8 @@ absl::StatusOr<std::shared_ptr<const Codebook>> TrainCodebook(
   CodebookParts parts{.dimension = static_cast<int>(vectors.columns()),
                       .shape = options.shape,
                       .centroids = quantizer.centroids(),
-                      .spread_factor = 1};
+                      .spread_factor = 1,
+                      .score_slope = 1};
   for (size_t i = 0; i < rotation.rows; ++i) {
     parts.rotation.insert(parts.rotation.end(), rotation.row(i),
                           rotation.row(i) + padded_dimension);

@@ -408,7 +408,13 @@ class Collection {
   struct RankedCandidates {
     std::vector<PassageId> passages;
     std::vector<ScoreBelief> beliefs;
+    // As RecomputePolicy has it.
+    double score_slope = kDefaultScoreSlope;
   };
+  // What was measured for two collections of abstracts and of mixed texts was
+  // 26 and 18. It matters little without a codebook, as the delta's spreads are
+  // small.
+  static constexpr double kDefaultScoreSlope = 25;
   // At most options.rerank, over the delta and all segments. In two-level mode
   // what a graph yields is in `reranker` instead.
   absl::StatusOr<RankedCandidates> FindCandidates(const Generation& generation,

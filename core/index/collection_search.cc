@@ -326,6 +326,9 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
       [](const auto& a, const auto& b) { return a.first.mean > b.first.mean; });
   believed.resize(std::min(believed.size(), options.rerank));
   RankedCandidates ranked;
+  if (prepared_for != nullptr) {
+    ranked.score_slope = static_cast<double>(prepared_for->score_slope());
+  }
   for (const auto& [belief, candidate] : believed) {
     ranked.beliefs.push_back(belief);
     ranked.passages.push_back(candidate.passage);
@@ -368,7 +371,8 @@ absl::Status Collection::Rerank(const RankedCandidates& ranked,
   if (!options.recall_target) {
     return reranker.Score(passages).status();
   }
-  RecomputePolicy policy(ranked.beliefs, options.k, *options.recall_target);
+  RecomputePolicy policy(ranked.beliefs, options.k, *options.recall_target,
+                         ranked.score_slope);
   for (const Reranker::Scored& scored : reranker.scored()) {
     policy.Add(scored.score);
   }

@@ -15,30 +15,57 @@ namespace {
 constexpr size_t kMinBatch = 4;
 constexpr size_t kBatchPart = 4;
 
-// The x at which the standard normal distribution reaches `probability`, by
-// bisection: once a query.
-double NormalQuantile(double probability) {
-  double low = -8;
-  double high = 8;
-  while (high - low > 1e-6) {
+// How much larger than the misses asked for MissedShare may be, as measured: it
+// counts candidates that are recomputed anyway, the first k and those that fill
+// a batch, which matters where many may be missed; and errors have heavier
+// tails than a normal distribution, which matters where few may.
+double AllowedShare(double missed) {
+  return missed * (1 + 5 * missed) / 2;
+}
+
+// Candidates whose spread is typical of those that decide.
+constexpr size_t kTypical = 64;
+
+constexpr double kMaxZ = 6;
+
+double NormalDistribution(double x) {
+  return std::erfc(-x / std::sqrt(2.0)) / 2;
+}
+
+// The z at which MissedShare has fallen to what `target` allows, by bisection:
+// once a query.
+double StopAt(double slope, double target) {
+  const double allowed = AllowedShare(1 - target);
+  double low = -kMaxZ;
+  double high = kMaxZ;
+  while (high - low > 1e-4) {
     const double middle = (low + high) / 2;
-    (std::erfc(-middle / std::sqrt(2.0)) / 2 < probability ? low : high) =
-        middle;
+    (MissedShare(slope, middle) > allowed ? low : high) = middle;
   }
-  return low;
+  return high;
+}
+
+double MeanSpread(std::span<const ScoreBelief> beliefs) {
+  const auto typical = beliefs.first(std::min(kTypical, beliefs.size()));
+  double sum = 0;
+  for (const ScoreBelief& belief : typical) {
+    sum += static_cast<double>(belief.spread);
+  }
+  return typical.empty() ? 0 : sum / static_cast<double>(typical.size());
 }
 
 }  // namespace
 
-double StopProbability(double target) {
-  return std::min(0.9, 5 * std::pow(1 - target, 1.35));
+double MissedShare(double slope, double z) {
+  return std::exp(slope * slope / 2) * NormalDistribution(slope - z) -
+         std::exp(slope * z) * NormalDistribution(-z);
 }
 
 RecomputePolicy::RecomputePolicy(std::span<const ScoreBelief> beliefs, size_t k,
-                                 double target)
+                                 double target, double score_slope)
     : beliefs_(beliefs),
       k_(k),
-      z_(NormalQuantile(1 - StopProbability(target))),
+      z_(StopAt(score_slope * MeanSpread(beliefs), target)),
       upper_(beliefs.size()) {
   CHECK_GE(k, size_t{1});
   CHECK(target >= kMinTarget && target <= kMaxTarget) << target;

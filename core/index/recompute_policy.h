@@ -18,13 +18,13 @@ struct ScoreBelief {
 // Candidates are recomputed best mean first, a few at a time, until no other
 // has a mean within z spreads of the k-th best exact score:
 //
-//   mean + z * spread <= k-th exact score,  z = the normal quantile at 1 - p
+//   mean + z * spread <= k-th exact score
 //
-// that is, until none is among the k best with a probability above p. As every
-// recomputed passage costs the same, one p for all queries is the cheapest way
-// to a given average recall. Beliefs that are calibrated make the relation of p
-// and recall one for all codecs, k and collections: it was measured, see
-// docs/decisions/0008-recompute.md. Uses no thread, clock or vectors.
+// that is, until none is among the k best with more than some probability. As
+// every recomputed passage costs the same, one such probability for all queries
+// is the cheapest way to a given average recall.
+// docs/decisions/0008-recompute.md derives z from the target and measures what
+// comes of it. Uses no thread, clock or vectors.
 class RecomputePolicy {
  public:
   static constexpr double kMinTarget = 0.5;
@@ -32,9 +32,10 @@ class RecomputePolicy {
 
   // `beliefs`: of all candidates, best mean first. k of at least 1; `target` in
   // [kMinTarget, kMaxTarget] is the wanted mean share of the true k best among
-  // what is recomputed.
-  RecomputePolicy(std::span<const ScoreBelief> beliefs, size_t k,
-                  double target);
+  // what is recomputed. `score_slope`: passages whose score is x or more get
+  // fewer as exp(-score_slope * x).
+  RecomputePolicy(std::span<const ScoreBelief> beliefs, size_t k, double target,
+                  double score_slope);
 
   // How many candidates, in order from the first that is not yet recomputed,
   // to recompute next. 0: enough. Each was then given to Add, in any order,
@@ -53,8 +54,12 @@ class RecomputePolicy {
   std::vector<float> best_;
 };
 
-// The p of RecomputePolicy for a recall target.
-double StopProbability(double target);
+// The share of the k best that is missed by those who stop z spreads below the
+// k-th best score, where `slope` is that of scores in units of the spread.
+// Among candidates whose means thin out as exp(-slope * u), each worth
+// recomputing with the normal probability of more than u:
+//   exp(slope^2 / 2) Phi(slope - z) - exp(slope z) Phi(-z)
+double MissedShare(double slope, double z);
 
 }  // namespace pith
 

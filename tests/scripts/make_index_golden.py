@@ -51,7 +51,7 @@ def encode_codebook():
     centroids = [(k - 7.5) / 10 for _ in range(4) for k in range(16)]
     scales = [0.5 + i / 128 for i in range(256)]
     sections = [b"pithcbk\n" + struct.pack("<IIII", 1, 4, 4, 4)]
-    for floats in (rotation, centroids, scales, [2, -0.125, 0.625]):
+    for floats in (rotation, centroids, scales, [2, -0.125, 0.625, 25]):
         sections.append(struct.pack(f"<{len(floats)}f", *floats))
     return b"".join(s + struct.pack("<I", zlib.crc32(s)) for s in sections)
 

@@ -15,8 +15,8 @@
 #include "gtest/gtest.h"
 #include "hwy/targets.h"
 
-#include "core/base/crc32.h"
 #include "core/base/coding.h"
+#include "core/base/crc32.h"
 #include "core/base/matrix.h"
 
 namespace pith {
@@ -66,6 +66,7 @@ CodebookParts RandomParts(int dimension, CodeShape shape,
   }
   parts.bias_factor = -0.05f;
   parts.spread_factor = 0.1f;
+  parts.score_slope = 25;
   return parts;
 }
 
@@ -535,7 +536,7 @@ TEST(CodebookFormat, ValuesThatNoEncoderWritesAreDataLoss) {
   const size_t centroids = rotation + 4 * 6 * 6 + 4;
   const size_t scales = centroids + 4 * 6 * 16 + 4;
   const size_t calibration = scales + 4 * 256 + 4;
-  ASSERT_EQ(bytes.size(), calibration + 16);
+  ASSERT_EQ(bytes.size(), calibration + 20);
   const auto fault = [&](size_t offset, uint32_t value, size_t first,
                          size_t end) {
     return Codebook::Parse(Forge(bytes, offset, value, first, end))
@@ -557,8 +558,10 @@ TEST(CodebookFormat, ValuesThatNoEncoderWritesAreDataLoss) {
                       calibration, bytes.size() - 4),
                 AllOf(HasSubstr("DATA_LOSS"), HasSubstr("\"calibration\"")));
   }
-  EXPECT_THAT(fault(calibration + 8, 0, calibration, bytes.size() - 4),
-              AllOf(HasSubstr("DATA_LOSS"), HasSubstr("\"calibration\"")));
+  for (const size_t offset : {calibration + 8, calibration + 12}) {
+    EXPECT_THAT(fault(offset, 0, calibration, bytes.size() - 4),
+                AllOf(HasSubstr("DATA_LOSS"), HasSubstr("\"calibration\"")));
+  }
   // So large that sums would overflow.
   EXPECT_THAT(
       fault(centroids, std::bit_cast<uint32_t>(-1e30f), centroids, scales - 4),

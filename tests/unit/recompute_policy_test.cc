@@ -11,11 +11,13 @@
 namespace pith {
 namespace {
 
+constexpr double kSlope = 20;
+
 // How many candidates are recomputed when candidate i's exact score is
 // exact[i].
 size_t Recomputed(std::span<const ScoreBelief> beliefs,
                   std::span<const float> exact, size_t k, double target) {
-  RecomputePolicy policy(beliefs, k, target);
+  RecomputePolicy policy(beliefs, k, target, kSlope);
   size_t done = 0;
   while (const size_t batch = policy.NextBatch()) {
     for (size_t i = 0; i < batch; ++i) {
@@ -58,7 +60,7 @@ TEST(RecomputePolicy, GoesOnWhileOneThatMayBelongFollows) {
 
 TEST(RecomputePolicy, APassageThatIsGoneIsReplaced) {
   const std::vector<ScoreBelief> beliefs(20, {.mean = 0.5F, .spread = 0});
-  RecomputePolicy policy(beliefs, 3, 0.9);
+  RecomputePolicy policy(beliefs, 3, 0.9, kSlope);
   EXPECT_EQ(policy.NextBatch(), 3u);
   policy.Add(0.9F);
   // The other two were deleted.
@@ -70,23 +72,25 @@ TEST(RecomputePolicy, APassageThatIsGoneIsReplaced) {
 
 TEST(RecomputePolicy, ScoresKnownBeforehandSpareWork) {
   const std::vector<ScoreBelief> beliefs(20, {.mean = 0.5F, .spread = 0.01F});
-  RecomputePolicy policy(beliefs, 3, 0.9);
+  RecomputePolicy policy(beliefs, 3, 0.9, kSlope);
   for (const float score : {0.9F, 0.8F, 0.7F}) {
     policy.Add(score);
   }
   EXPECT_EQ(policy.NextBatch(), 0u);
 }
 
-TEST(StopProbability, FallsWithTheTarget) {
-  double last = 1;
-  for (double target = RecomputePolicy::kMinTarget;
-       target <= RecomputePolicy::kMaxTarget; target += 0.001) {
-    const double probability = StopProbability(target);
-    EXPECT_GT(probability, 0);
-    EXPECT_LE(probability, last);
-    last = probability;
+TEST(MissedShare, IsWhatASumOverManyCandidatesGives) {
+  for (const double slope : {0.2, 0.5, 1.0}) {
+    for (const double z : {-1.0, 0.0, 1.0, 2.0}) {
+      double sum = 0;
+      constexpr double kStep = 1e-3;
+      for (double u = z + kStep / 2; u < 12; u += kStep) {
+        sum += slope * std::exp(slope * u) * std::erfc(u / std::sqrt(2.0)) / 2 *
+               kStep;
+      }
+      EXPECT_NEAR(MissedShare(slope, z), sum, 1e-4) << slope << " " << z;
+    }
   }
-  EXPECT_LT(StopProbability(0.99), StopProbability(0.9));
 }
 
 // Scores and errors drawn as the policy believes them to be: what it stops at

@@ -34,9 +34,9 @@ std::string Golden(std::string_view name) {
 }
 
 // The hash that the golden files name.
-constexpr ContentHash kGoldenCodebook = {{0x78, 0xc2, 0xec, 0xbb, 0x50, 0x28,
-                                          0xe0, 0x13, 0xbd, 0x6a, 0xa7, 0xb1,
-                                          0x8b, 0x7b, 0x5e, 0xa3}};
+constexpr ContentHash kGoldenCodebook = {{0x35, 0x7d, 0xf5, 0xf3, 0x7a, 0x75,
+                                          0x8f, 0xda, 0x83, 0xd2, 0xd1, 0xc5,
+                                          0x1a, 0xc5, 0xfe, 0xe7}};
 
 // Entry points 1 and 3, neighbours {1, 3}, {0, 2}, {1, 3}, {0, 2}.
 constexpr std::string_view kGoldenGraph("\x12!\x10\1\1\0", 6);
