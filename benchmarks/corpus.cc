@@ -27,14 +27,6 @@ constexpr std::array<PoolPart, 5> kPool = {{{"squad_dev", SIZE_MAX},
                                             {"til_notes", SIZE_MAX},
                                             {"cranfield", SIZE_MAX},
                                             {"arxiv_200k", 20'000}}};
-constexpr size_t kPoolQueries = 500;
-
-void AppendQueries(const Dataset& dataset, size_t limit, Corpus& corpus) {
-  for (size_t i = 0; i < std::min(limit, dataset.queries.size()); ++i) {
-    corpus.queries.push_back(dataset.queries[i].text);
-  }
-}
-
 }  // namespace
 
 std::vector<std::string> SplitSentences(std::string_view text) {
@@ -60,39 +52,64 @@ std::vector<std::string> SplitSentences(std::string_view text) {
   return sentences;
 }
 
+absl::StatusOr<Pool> ReadPool(const std::filesystem::path& data_directory,
+                              size_t max_queries) {
+  Pool pool;
+  Dataset& pooled = pool.dataset;
+  for (const PoolPart& part : kPool) {
+    PITH_ASSIGN_OR_RETURN(Dataset dataset,
+                          ReadDataset(data_directory / part.dataset));
+    const auto first = static_cast<uint32_t>(pooled.corpus.size());
+    dataset.corpus.resize(std::min(part.texts, dataset.corpus.size()));
+    for (Dataset::Text& text : dataset.corpus) {
+      text.id = absl::StrCat(AbslView(part.dataset), "/", text.id);
+      pooled.corpus.push_back(std::move(text));
+    }
+    const size_t begin = pooled.queries.size();
+    dataset.queries.resize(std::min(max_queries, dataset.queries.size()));
+    for (Dataset::Query& query : dataset.queries) {
+      std::erase_if(query.relevant, [&](uint32_t text) {
+        return text >= dataset.corpus.size();
+      });
+      for (uint32_t& text : query.relevant) {
+        text += first;
+      }
+      pooled.queries.push_back(std::move(query));
+    }
+    pool.query_sets.push_back({.dataset = part.dataset,
+                               .begin = begin,
+                               .end = pooled.queries.size()});
+  }
+  return pool;
+}
+
 absl::StatusOr<Corpus> ReadCorpus(const std::filesystem::path& data_directory,
                                   std::string_view name, size_t n) {
-  Corpus corpus;
+  Dataset dataset;
+  const bool sentences = name.ends_with(kSentences);
   if (name == "pool") {
-    for (const PoolPart& part : kPool) {
-      PITH_ASSIGN_OR_RETURN(const Dataset dataset,
-                            ReadDataset(data_directory / part.dataset));
-      for (size_t i = 0; i < std::min(part.texts, dataset.corpus.size()); ++i) {
-        corpus.passages.push_back(dataset.corpus[i].text);
-      }
-      AppendQueries(dataset, kPoolQueries, corpus);
-    }
+    PITH_ASSIGN_OR_RETURN(Pool pool, ReadPool(data_directory, kPoolQueries));
+    dataset = std::move(pool.dataset);
   } else {
     std::string_view dataset_name = name;
-    const bool sentences = dataset_name.ends_with(kSentences);
+    dataset_name.remove_suffix(sentences ? kSentences.size() : 0);
+    PITH_ASSIGN_OR_RETURN(dataset, ReadDataset(data_directory / dataset_name));
+  }
+  Corpus corpus;
+  for (Dataset::Text& text : dataset.corpus) {
+    if (n != 0 && corpus.passages.size() >= n) {
+      break;
+    }
     if (sentences) {
-      dataset_name.remove_suffix(kSentences.size());
-    }
-    PITH_ASSIGN_OR_RETURN(Dataset dataset,
-                          ReadDataset(data_directory / dataset_name));
-    for (Dataset::Text& text : dataset.corpus) {
-      if (n != 0 && corpus.passages.size() >= n) {
-        break;
+      for (std::string& sentence : SplitSentences(text.text)) {
+        corpus.passages.push_back(std::move(sentence));
       }
-      if (sentences) {
-        for (std::string& sentence : SplitSentences(text.text)) {
-          corpus.passages.push_back(std::move(sentence));
-        }
-      } else {
-        corpus.passages.push_back(std::move(text.text));
-      }
+    } else {
+      corpus.passages.push_back(std::move(text.text));
     }
-    AppendQueries(dataset, dataset.queries.size(), corpus);
+  }
+  for (Dataset::Query& query : dataset.queries) {
+    corpus.queries.push_back(std::move(query.text));
   }
   if (corpus.passages.size() < n) {
     return absl::InvalidArgumentError(

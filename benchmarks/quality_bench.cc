@@ -1,8 +1,15 @@
 // How well the daemon ranks: nDCG@10 and recall@10 on labelled test
 // collections, each text one passage, through the daemon's own API. Compares
 //
-//   delta  Search: candidates by code, the best --rerank of them recomputed
-//   exact  every text and query embedded with EmbedTexts, all inner products
+//   delta       Search: candidates by the delta's codes, and as many recomputed
+//               as the default recall target asks, or --rerank
+//   compressed  the same once CompactCollection has sealed all passages
+//   exact       every text and query embedded with EmbedTexts, all inner
+//               products
+//
+// The dataset "pool" is several in one collection (corpus.h): compressed
+// against exact, with a row for the queries of each. The others are too small
+// to be compressed.
 //
 // Prints a table, or with --json one object (report.h) with a row per dataset
 // and method. `recomputed_per_query` counts the passages that a query needs the
@@ -10,7 +17,7 @@
 // them. The daemon's memory cache, which spares some of that work and changes
 // no result, is on unless --cold says otherwise; only with --cold are the
 // milliseconds those of a query that recomputes everything. `overlap_at_10` is
-// the share of the exact ten that delta finds.
+// the share of the exact ten that a search finds.
 //
 // Exit status: 0, 2 after an error, 77 if data, model or daemon are missing.
 
@@ -48,6 +55,7 @@
 #include "grpcpp/client_context.h"
 #include "nlohmann/json.hpp"
 
+#include "benchmarks/corpus.h"
 #include "benchmarks/daemon_process.h"
 #include "benchmarks/dataset.h"
 #include "benchmarks/ranking_metrics.h"
@@ -59,6 +67,7 @@
 #include "proto/pith/v1/admin.grpc.pb.h"
 #include "proto/pith/v1/collections.grpc.pb.h"
 #include "proto/pith/v1/documents.grpc.pb.h"
+#include "proto/pith/v1/operations.grpc.pb.h"
 #include "proto/pith/v1/search.grpc.pb.h"
 
 namespace pith {
@@ -66,6 +75,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr std::string_view kPool = "pool";
 constexpr size_t kTop = 10;
 constexpr size_t kMaxQueries = 1000;
 constexpr absl::Duration kProgressInterval = absl::Seconds(10);
@@ -97,7 +107,7 @@ struct Config {
   std::string model = "all-MiniLM-L6-v2";
   std::filesystem::path pithd;
   size_t queries = kMaxQueries;
-  int rerank = 30;
+  std::optional<int> rerank;
   bool cold = false;
   bool title_context = false;
   bool json = false;
@@ -139,6 +149,7 @@ class Client {
       : admin_(v1::AdminService::NewStub(channel)),
         collections_(v1::CollectionsService::NewStub(channel)),
         documents_(v1::DocumentsService::NewStub(channel)),
+        operations_(v1::OperationsService::NewStub(channel)),
         search_(v1::SearchService::NewStub(channel)) {}
 
   absl::Status CheckModel(const std::string& model) {
@@ -190,14 +201,42 @@ class Client {
     }
   }
 
+  // Seals all passages into one segment.
+  absl::Status Compact(const std::string& collection) {
+    v1::CompactCollectionRequest request;
+    request.set_name(collection);
+    v1::CompactCollectionResponse response;
+    grpc::ClientContext context;
+    PITH_RETURN_IF_ERROR(FromGrpc(
+        "compact",
+        collections_->CompactCollection(&context, request, &response)));
+    v1::WatchOperationRequest watch;
+    watch.set_id(response.operation().id());
+    v1::WatchOperationResponse update;
+    grpc::ClientContext watch_context;
+    const auto stream = operations_->WatchOperation(&watch_context, watch);
+    while (stream->Read(&update)) {
+    }
+    PITH_RETURN_IF_ERROR(FromGrpc("compact", stream->Finish()));
+    const v1::Operation& operation = update.operation();
+    if (operation.state() != v1::Operation::STATE_SUCCEEDED ||
+        operation.compact().delta_passages() != 0) {
+      return absl::InternalError(
+          absl::StrCat("compact: ", operation.ShortDebugString()));
+    }
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<v1::SearchResponse> Search(const std::string& collection,
                                             const std::string& text,
-                                            int rerank) {
+                                            std::optional<int> rerank) {
     v1::SearchRequest request;
     request.set_collection(collection);
     request.set_text(text);
     request.set_k(kTop);
-    request.set_rerank_count(rerank);
+    if (rerank) {
+      request.set_rerank_count(*rerank);
+    }
     v1::SearchResponse response;
     grpc::ClientContext context;
     PITH_RETURN_IF_ERROR(
@@ -321,13 +360,17 @@ class Client {
   const std::unique_ptr<v1::AdminService::Stub> admin_;
   const std::unique_ptr<v1::CollectionsService::Stub> collections_;
   const std::unique_ptr<v1::DocumentsService::Stub> documents_;
+  const std::unique_ptr<v1::OperationsService::Stub> operations_;
   const std::unique_ptr<v1::SearchService::Stub> search_;
 };
 
 // The texts ranked for each query, best first, and what that took.
 struct Rankings {
   std::vector<std::vector<uint32_t>> by_query;
-  double recomputed_per_query = 0;
+  // Per query.
+  std::vector<double> recomputed;
+  // Per query, of a search; otherwise empty.
+  std::vector<double> milliseconds;
 };
 
 absl::StatusOr<Rankings> RankExactly(Client& client,
@@ -353,7 +396,8 @@ absl::StatusOr<Rankings> RankExactly(Client& client,
       client.Embed(collection, v1::EmbedTextsRequest::ROLE_QUERY, query_texts));
 
   Rankings rankings;
-  rankings.recomputed_per_query = static_cast<double>(corpus.size());
+  rankings.recomputed.assign(queries.size(),
+                             static_cast<double>(corpus.size()));
   const size_t top = std::min(kTop, corpus.size());
   std::vector<float> scores(corpus.size());
   std::vector<uint32_t> order(corpus.size());
@@ -377,20 +421,19 @@ absl::StatusOr<Rankings> RankBySearch(Client& client,
                                       const std::string& collection,
                                       std::span<const Dataset::Text> corpus,
                                       std::span<const Dataset::Query> queries,
-                                      int rerank,
-                                      std::vector<double>& milliseconds) {
+                                      std::optional<int> rerank) {
   absl::flat_hash_map<std::string_view, uint32_t> text_by_id;
   for (size_t i = 0; i < corpus.size(); ++i) {
     text_by_id.emplace(corpus[i].id, static_cast<uint32_t>(i));
   }
   Progress progress(absl::StrCat(collection, ": search"), queries.size());
   Rankings rankings;
-  int64_t recomputed = 0;
   for (const Dataset::Query& query : queries) {
     const absl::Time start = absl::Now();
     PITH_ASSIGN_OR_RETURN(const v1::SearchResponse response,
                           client.Search(collection, query.text, rerank));
-    milliseconds.push_back(absl::ToDoubleMilliseconds(absl::Now() - start));
+    rankings.milliseconds.push_back(
+        absl::ToDoubleMilliseconds(absl::Now() - start));
     std::vector<uint32_t>& ranking = rankings.by_query.emplace_back();
     for (const v1::SearchHit& hit : response.hits()) {
       const auto text = text_by_id.find(hit.document_id());
@@ -401,21 +444,21 @@ absl::StatusOr<Rankings> RankBySearch(Client& client,
       }
       ranking.push_back(text->second);
     }
-    recomputed += response.stats().passages_recomputed();
-    recomputed += response.stats().cache_hits();
+    rankings.recomputed.push_back(
+        static_cast<double>(response.stats().passages_recomputed() +
+                            response.stats().cache_hits()));
     progress.Update(rankings.by_query.size());
   }
-  rankings.recomputed_per_query =
-      static_cast<double>(recomputed) / static_cast<double>(queries.size());
   return rankings;
 }
 
-double Mean(size_t count, const std::function<double(size_t)>& value) {
+double Mean(std::span<const size_t> queries,
+            const std::function<double(size_t)>& value) {
   double sum = 0;
-  for (size_t i = 0; i < count; ++i) {
-    sum += value(i);
+  for (const size_t query : queries) {
+    sum += value(query);
   }
-  return sum / static_cast<double>(count);
+  return sum / static_cast<double>(queries.size());
 }
 
 // Four decimals are what a thousand queries can tell.
@@ -423,44 +466,64 @@ double Rounded(double value) {
   return std::round(value * 1e4) / 1e4;
 }
 
-ordered_json Row(const std::string& dataset, std::string_view method,
-                 std::span<const Dataset::Query> queries,
-                 const Rankings& rankings) {
-  return {{"dataset", dataset},
-          {"method", method},
-          {"ndcg_at_10", Rounded(Mean(queries.size(),
-                                      [&](size_t i) {
-                                        return NdcgAt(kTop,
-                                                      rankings.by_query[i],
-                                                      queries[i].relevant);
-                                      }))},
-          {"recall_at_10", Rounded(Mean(queries.size(),
-                                        [&](size_t i) {
-                                          return RecallAt(kTop,
-                                                          rankings.by_query[i],
-                                                          queries[i].relevant);
-                                        }))},
-          {"recomputed_per_query", Rounded(rankings.recomputed_per_query)},
-          {"queries", queries.size()}};
+// Means over the queries of `set` that have labels; null if none has. With
+// `exact`, how far `rankings` agree with those.
+ordered_json Row(const std::string& dataset, const Pool::QuerySet& set,
+                 std::string_view method, const Dataset& labels,
+                 const Rankings& rankings, const Rankings* exact) {
+  std::vector<size_t> queries;
+  for (size_t i = set.begin; i < set.end; ++i) {
+    if (!labels.queries[i].relevant.empty()) {
+      queries.push_back(i);
+    }
+  }
+  if (queries.empty()) {
+    return nullptr;
+  }
+  ordered_json row = {{"dataset", dataset}};
+  if (!set.dataset.empty()) {
+    row["query_set"] = set.dataset;
+  }
+  row["method"] = method;
+  row["ndcg_at_10"] = Rounded(Mean(queries, [&](size_t i) {
+    return NdcgAt(kTop, rankings.by_query[i], labels.queries[i].relevant);
+  }));
+  row["recall_at_10"] = Rounded(Mean(queries, [&](size_t i) {
+    return RecallAt(kTop, rankings.by_query[i], labels.queries[i].relevant);
+  }));
+  row["recomputed_per_query"] =
+      Rounded(Mean(queries, [&](size_t i) { return rankings.recomputed[i]; }));
+  row["queries"] = queries.size();
+  if (exact != nullptr) {
+    row["overlap_at_10"] = Rounded(Mean(queries, [&](size_t i) {
+      return OverlapAt(kTop, rankings.by_query[i], exact->by_query[i]);
+    }));
+    std::vector<double> milliseconds;
+    for (const size_t i : queries) {
+      milliseconds.push_back(rankings.milliseconds[i]);
+    }
+    row["milliseconds_p50"] = Rounded(Percentile(milliseconds, 50));
+    row["milliseconds_p99"] = Rounded(Percentile(milliseconds, 99));
+  }
+  return row;
 }
 
 // The rows of one dataset with texts as they are, or with their titles taken
 // out of the text and embedded as context or not.
 absl::Status Measure(const Config& config, const std::string& name,
-                     std::optional<bool> embed_context, const Dataset& dataset,
+                     std::optional<bool> embed_context, const Pool& pool,
                      Client& client, std::vector<ordered_json>& rows) {
   const std::string collection =
       absl::StrCat(name, embed_context.value_or(false) ? "-context" : "");
-  const auto queries =
-      std::span(dataset.queries)
-          .first(std::min(config.queries, dataset.queries.size()));
+  const Dataset& dataset = pool.dataset;
   const bool context = embed_context.value_or(false);
+  const bool compress = name == kPool;
 
   PITH_RETURN_IF_ERROR(client.CreateCollection(collection, context));
   // Starts the worker, which would else count as the first text's time.
   PITH_RETURN_IF_ERROR(client
                            .Embed(collection, v1::EmbedTextsRequest::ROLE_QUERY,
-                                  std::span(&queries[0].text, 1))
+                                  std::span(&dataset.queries[0].text, 1))
                            .status());
   const absl::Time start = absl::Now();
   PITH_ASSIGN_OR_RETURN(const int64_t tokens_before, client.TokensEmbedded());
@@ -468,39 +531,42 @@ absl::Status Measure(const Config& config, const std::string& name,
       client.Ingest(collection, dataset.corpus, embed_context.has_value()));
   const absl::Duration ingest_time = absl::Now() - start;
   PITH_ASSIGN_OR_RETURN(const int64_t tokens_after, client.TokensEmbedded());
+  if (compress) {
+    PITH_RETURN_IF_ERROR(client.Compact(collection));
+  }
 
-  std::vector<double> milliseconds;
-  PITH_ASSIGN_OR_RETURN(const Rankings delta,
+  PITH_ASSIGN_OR_RETURN(const Rankings found,
                         RankBySearch(client, collection, dataset.corpus,
-                                     queries, config.rerank, milliseconds));
-  PITH_ASSIGN_OR_RETURN(
-      const Rankings exact,
-      RankExactly(client, collection, dataset.corpus, queries, context));
+                                     dataset.queries, config.rerank));
+  PITH_ASSIGN_OR_RETURN(const Rankings exact,
+                        RankExactly(client, collection, dataset.corpus,
+                                    dataset.queries, context));
 
-  ordered_json exact_row = Row(name, "exact", queries, exact);
-  ordered_json delta_row = Row(name, "delta", queries, delta);
-  delta_row["overlap_at_10"] = Rounded(Mean(queries.size(), [&](size_t i) {
-    return OverlapAt(kTop, delta.by_query[i], exact.by_query[i]);
-  }));
-  delta_row["milliseconds_p50"] = Rounded(Percentile(milliseconds, 50));
-  delta_row["milliseconds_p99"] = Rounded(Percentile(milliseconds, 99));
-  delta_row["ingest_tokens_per_second"] =
-      std::round(static_cast<double>(tokens_after - tokens_before) /
-                 absl::ToDoubleSeconds(ingest_time));
-  const auto reference = ReferenceNdcg(name);
-  const bool comparable =
-      queries.size() == std::min(kMaxQueries, dataset.queries.size()) &&
-      !embed_context;
-  for (ordered_json* row : {&exact_row, &delta_row}) {
-    if (embed_context) {
-      (*row)["context"] = context;
+  std::optional<double> reference;
+  if (config.queries == kMaxQueries && !embed_context) {
+    reference = ReferenceNdcg(name);
+  }
+  for (const Pool::QuerySet& set : pool.query_sets) {
+    ordered_json exact_row = Row(name, set, "exact", dataset, exact, nullptr);
+    ordered_json found_row = Row(name, set, compress ? "compressed" : "delta",
+                                 dataset, found, &exact);
+    if (exact_row.is_null()) {
+      continue;
     }
-    if (reference && comparable) {
-      (*row)["reference_ndcg_at_10"] = *reference;
-      (*row)["difference"] =
-          Rounded((*row)["ndcg_at_10"].get<double>() - *reference);
+    found_row["ingest_tokens_per_second"] =
+        std::round(static_cast<double>(tokens_after - tokens_before) /
+                   absl::ToDoubleSeconds(ingest_time));
+    for (ordered_json* row : {&exact_row, &found_row}) {
+      if (embed_context) {
+        (*row)["context"] = context;
+      }
+      if (reference) {
+        (*row)["reference_ndcg_at_10"] = *reference;
+        (*row)["difference"] =
+            Rounded((*row)["ndcg_at_10"].get<double>() - *reference);
+      }
+      rows.push_back(std::move(*row));
     }
-    rows.push_back(std::move(*row));
   }
   return absl::OkStatus();
 }
@@ -517,7 +583,7 @@ void TakeTitlesOutOfTexts(Dataset& dataset) {
 }
 
 void PrintTable(std::span<const ordered_json> rows) {
-  absl::PrintF("%-12s %-7s %-8s %8s %10s %10s %8s %8s %8s\n", "dataset",
+  absl::PrintF("%-17s %-10s %-8s %8s %10s %10s %8s %8s %8s\n", "dataset",
                "method", "context", "nDCG@10", "reference", "recall@10",
                "overlap", "p50 ms", "p99 ms");
   for (const ordered_json& row : rows) {
@@ -528,8 +594,11 @@ void PrintTable(std::span<const ordered_json> rows) {
                  : absl::StrFormat("%.*f", decimals, found->get<double>());
     };
     const auto context = row.find("context");
-    absl::PrintF("%-12s %-7s %-8s %8s %10s %10s %8s %8s %8s\n",
-                 row["dataset"].get<std::string>(),
+    absl::PrintF("%-17s %-10s %-8s %8s %10s %10s %8s %8s %8s\n",
+                 row.contains("query_set")
+                     ? absl::StrCat(row["dataset"].get<std::string>(), ": ",
+                                    row["query_set"].get<std::string>())
+                     : row["dataset"].get<std::string>(),
                  row["method"].get<std::string>(),
                  context == row.end()   ? "-"
                  : context->get<bool>() ? "yes"
@@ -543,23 +612,37 @@ void PrintTable(std::span<const ordered_json> rows) {
 // Everything that can be missing, found before work begins.
 struct Bench {
   // As in Config::datasets.
-  std::vector<Dataset> datasets;
+  std::vector<Pool> datasets;
   std::unique_ptr<DaemonProcess> daemon;
 };
+
+// A dataset other than the pool is one of a single part without a name.
+absl::StatusOr<Pool> ReadTexts(const Config& config, const std::string& name) {
+  if (name == kPool) {
+    return ReadPool(config.data_directory,
+                    std::min(config.queries, kPoolQueries));
+  }
+  Pool pool;
+  PITH_ASSIGN_OR_RETURN(pool.dataset,
+                        ReadDataset(config.data_directory / name));
+  const size_t queries = std::min(config.queries, pool.dataset.queries.size());
+  pool.dataset.queries.resize(queries);
+  pool.query_sets.push_back({.dataset = "", .begin = 0, .end = queries});
+  return pool;
+}
 
 absl::StatusOr<Bench> Prepare(const Config& config) {
   Bench bench;
   for (const std::string& name : config.datasets) {
-    PITH_ASSIGN_OR_RETURN(Dataset dataset,
-                          ReadDataset(config.data_directory / name));
-    if (dataset.queries.empty()) {
+    PITH_ASSIGN_OR_RETURN(Pool pool, ReadTexts(config, name));
+    if (pool.dataset.queries.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat(name, ": no query has a positive label"));
     }
     if (config.title_context) {
-      TakeTitlesOutOfTexts(dataset);
+      TakeTitlesOutOfTexts(pool.dataset);
     }
-    bench.datasets.push_back(std::move(dataset));
+    bench.datasets.push_back(std::move(pool));
   }
   PITH_ASSIGN_OR_RETURN(
       bench.daemon,
@@ -603,7 +686,8 @@ int Main(int argc, char** argv) {
       "pithd";
 
   CLI::App app("Measures how well pith ranks on labelled test collections.");
-  app.add_option("--data", config.datasets, "datasets, separated by commas")
+  app.add_option("--data", config.datasets,
+                 "datasets, separated by commas; \"pool\" is several in one")
       ->delimiter(',');
   app.add_option("--data-dir", config.data_directory, "folder of the datasets")
       ->envname("PITH_DATA");
@@ -612,7 +696,8 @@ int Main(int argc, char** argv) {
   app.add_option("--pithd", config.pithd, "the daemon's executable");
   app.add_option("--queries", config.queries, "queries per dataset")
       ->check(CLI::PositiveNumber);
-  app.add_option("--rerank", config.rerank, "candidates recomputed per query")
+  app.add_option("--rerank", config.rerank,
+                 "candidates recomputed per query, in place of a recall target")
       ->check(CLI::PositiveNumber);
   app.add_flag("--cold", config.cold,
                "recompute every candidate of every query: without the daemon's "
