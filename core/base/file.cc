@@ -171,7 +171,8 @@ absl::Status CreatePrivateDirectories(const fs::path& path) {
       return ErrnoStatus(error_number, "create directory", path);
     }
   }
-  return absl::OkStatus();
+  return SyncDirectory(path.has_parent_path() ? path.parent_path()
+                                              : fs::path("."));
 }
 
 absl::StatusOr<uint64_t> DirectoryBytes(const fs::path& directory) {

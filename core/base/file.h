@@ -49,7 +49,8 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
 absl::Status WriteFileAtomically(const std::filesystem::path& path,
                                  std::string_view content);
 
-// Creates `path` and its parents, mode 0700 for those that are new.
+// Creates `path` and its parents, mode 0700 for those that are new, which are
+// durable on return.
 absl::Status CreatePrivateDirectories(const std::filesystem::path& path);
 
 // Sum of the sizes on disk (allocated blocks) of all files below `directory`.

@@ -36,14 +36,13 @@ absl::Status ParallelFor(const BuildControl& control, size_t count,
     std::vector<std::jthread> threads;
     for (size_t i = 1; i < std::min(control.threads, pieces); ++i) {
       threads.emplace_back([&work, i] {
-        SetThreadName("graph-" + std::to_string(i));
+        SetThreadName("builder-" + std::to_string(i));
         work(i);
       });
     }
     work(0);
   }
-  return cancelled ? absl::CancelledError("building a graph: cancelled")
-                   : absl::OkStatus();
+  return cancelled ? absl::CancelledError("cancelled") : absl::OkStatus();
 }
 
 }  // namespace pith

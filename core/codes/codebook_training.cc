@@ -1,11 +1,8 @@
 #include "core/codes/codebook_training.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <numeric>
 #include <span>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -13,6 +10,8 @@
 #include "glog/logging.h"
 
 #include "Eigen/Eigenvalues"
+#include "core/base/parallel.h"
+#include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/base/vector_math.h"
 #include "core/codes/dense_kernels.h"
@@ -29,38 +28,11 @@ constexpr size_t kTaskSubquantizers = 8;
 
 // Calls f(i) for every i below `count`, on several threads.
 template <typename F>
-void ParallelFor(int threads, size_t count, const F& f) {
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < count; i = next++) {
-      f(i);
-    }
-  };
-  std::vector<std::jthread> others;
-  for (int t = 1; t < threads; ++t) {
-    others.emplace_back(work);
-  }
-  work();
-}
-
-// SplitMix64 (Steele, Lea, Flood 2014).
-uint64_t NextRandom(uint64_t& state) {
-  state += 0x9E3779B97F4A7C15;
-  uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-  return z ^ (z >> 31);
-}
-
-// The first `count` of [0, size) in random order.
-std::vector<size_t> Sample(size_t size, size_t count, uint64_t& random) {
-  std::vector<size_t> order(size);
-  std::iota(order.begin(), order.end(), size_t{0});
-  for (size_t i = 0; i < count; ++i) {
-    std::swap(order[i], order[i + NextRandom(random) % (size - i)]);
-  }
-  order.resize(count);
-  return order;
+void ForEach(int threads, size_t count, const F& f) {
+  const absl::Status done = ParallelFor(
+      BuildControl{.threads = static_cast<size_t>(threads)}, count, 1,
+      [&f](size_t /*worker*/, size_t i, size_t /*end*/) { f(i); });
+  CHECK(done.ok()) << "nobody cancels: " << done;
 }
 
 // Rows that end in zeros up to a multiple of kFloatLanes, as the kernels want
@@ -84,7 +56,7 @@ struct PaddedRows {
 // a * b.
 PaddedRows Product(const PaddedRows& a, const PaddedRows& b, int threads) {
   PaddedRows c(a.rows, b.columns);
-  ParallelFor(threads, (a.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
+  ForEach(threads, (a.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
     const size_t first = task * kTaskRows;
     AddProduct(a.row(first), a.stride, 1, std::min(kTaskRows, a.rows - first),
                a.columns, b.values.data(), b.stride, c.row(first));
@@ -96,7 +68,7 @@ PaddedRows Product(const PaddedRows& a, const PaddedRows& b, int threads) {
 PaddedRows Covariance(const PaddedRows& vectors, int threads) {
   PaddedRows sum(vectors.columns, vectors.columns);
   const size_t tasks = (vectors.columns + kTaskColumns - 1) / kTaskColumns;
-  ParallelFor(threads, tasks, [&](size_t task) {
+  ForEach(threads, tasks, [&](size_t task) {
     const size_t column = task * kTaskColumns;
     for (size_t first = 0; first < vectors.rows; first += kCachedRows) {
       AddProduct(vectors.row(first) + column, 1, vectors.stride,
@@ -159,7 +131,8 @@ class Quantizer {
         centroids_(rotated.columns * count_),
         half_norms_(subquantizers_ * count_),
         cells_(subquantizers_ * rotated.rows) {
-    const std::vector<size_t> rows = Sample(rotated.rows, count_, random);
+    const std::vector<size_t> rows =
+        RandomPositions(rotated.rows, count_, random);
     for (size_t j = 0; j < rotated.columns; ++j) {
       for (size_t k = 0; k < count_; ++k) {
         centroids_[j * count_ + k] = rotated.row(rows[k])[j];
@@ -170,13 +143,13 @@ class Quantizer {
   // One of Lloyd's iterations.
   void Iterate(const PaddedRows& rotated, int threads) {
     AssignAll(rotated, threads);
-    ParallelFor(threads,
-                (subquantizers_ + kTaskSubquantizers - 1) / kTaskSubquantizers,
-                [&](size_t task) {
-                  const size_t first = task * kTaskSubquantizers;
-                  Update(rotated, first,
-                         std::min(first + kTaskSubquantizers, subquantizers_));
-                });
+    ForEach(threads,
+            (subquantizers_ + kTaskSubquantizers - 1) / kTaskSubquantizers,
+            [&](size_t task) {
+              const size_t first = task * kTaskSubquantizers;
+              Update(rotated, first,
+                     std::min(first + kTaskSubquantizers, subquantizers_));
+            });
   }
 
   // Rows stay in the second-level cache from one sub-quantiser to the next.
@@ -189,18 +162,18 @@ class Quantizer {
         norms[k] += 0.5f * (value * value);
       }
     }
-    ParallelFor(threads, (rotated.rows + kCachedRows - 1) / kCachedRows,
-                [&](size_t task) {
-                  const size_t first = task * kCachedRows;
-                  for (size_t m = 0; m < subquantizers_; ++m) {
-                    FindNearest(rotated.row(first) + m * part_, rotated.stride,
-                                std::min(kCachedRows, rotated.rows - first),
-                                part_, &centroids_[m * part_ * count_],
-                                &half_norms_[m * count_], count_,
-                                &cells_[first * subquantizers_ + m],
-                                subquantizers_);
-                  }
-                });
+    ForEach(threads, (rotated.rows + kCachedRows - 1) / kCachedRows,
+            [&](size_t task) {
+              const size_t first = task * kCachedRows;
+              for (size_t m = 0; m < subquantizers_; ++m) {
+                FindNearest(rotated.row(first) + m * part_, rotated.stride,
+                            std::min(kCachedRows, rotated.rows - first), part_,
+                            &centroids_[m * part_ * count_],
+                            &half_norms_[m * count_], count_,
+                            &cells_[first * subquantizers_ + m],
+                            subquantizers_);
+              }
+            });
   }
 
   // Row i of the quantised vectors.
@@ -315,7 +288,7 @@ std::vector<Neighborhood> FindNeighborhoods(const PaddedRows& rows,
   constexpr size_t kQueries = 256;
   constexpr size_t kNeighbors = 32;
   std::vector<Neighborhood> result(std::min(kQueries, rows.rows));
-  ParallelFor(threads, result.size(), [&](size_t q) {
+  ForEach(threads, result.size(), [&](size_t q) {
     const std::span<const float> query(rows.row(q), rows.columns);
     std::vector<std::pair<float, uint32_t>> nearest;
     for (size_t i = 0; i < rows.rows; ++i) {
@@ -341,15 +314,14 @@ std::vector<uint8_t> EncodeAll(const Codebook& codebook, const PaddedRows& rows,
                                int threads) {
   const size_t bytes = codebook.code_bytes();
   std::vector<uint8_t> codes(rows.rows * bytes);
-  ParallelFor(threads, (rows.rows + kTaskRows - 1) / kTaskRows,
-              [&](size_t task) {
-                const size_t first = task * kTaskRows;
-                const size_t end = std::min(first + kTaskRows, rows.rows);
-                for (size_t i = first; i < end; ++i) {
-                  codebook.Encode(std::span(rows.row(i), rows.columns),
-                                  std::span(codes).subspan(i * bytes, bytes));
-                }
-              });
+  ForEach(threads, (rows.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
+    const size_t first = task * kTaskRows;
+    const size_t end = std::min(first + kTaskRows, rows.rows);
+    for (size_t i = first; i < end; ++i) {
+      codebook.Encode(std::span(rows.row(i), rows.columns),
+                      std::span(codes).subspan(i * bytes, bytes));
+    }
+  });
   return codes;
 }
 
@@ -417,7 +389,7 @@ void CalibrateErrors(const Codebook& codebook, const PaddedRows& rows,
     size_t count = 0;
   };
   std::vector<Sums> sums(neighborhoods.size());
-  ParallelFor(threads, neighborhoods.size(), [&](size_t n) {
+  ForEach(threads, neighborhoods.size(), [&](size_t n) {
     const size_t q = neighborhoods[n].query;
     const std::span<const float> query(rows.row(q), rows.columns);
     std::vector<float> estimates(rows.rows);
@@ -500,13 +472,12 @@ absl::StatusOr<std::shared_ptr<const Codebook>> TrainCodebook(
   }
 
   // An eighth, but no more than is needed, calibrates.
-  constexpr size_t kMaxHeldOut = 4096;
   uint64_t random = options.seed;
-  const size_t held_out = std::min(vectors.rows() / 8, kMaxHeldOut);
+  const size_t held_out = std::min(vectors.rows() / 8, kCalibrationVectors);
   const size_t trained = std::min(vectors.rows() - held_out,
                                   std::max(options.max_vectors, fewest));
   const std::vector<size_t> order =
-      Sample(vectors.rows(), trained + held_out, random);
+      RandomPositions(vectors.rows(), trained + held_out, random);
   const PaddedRows rows = TakeRows(vectors, std::span(order).first(trained));
 
   const auto subquantizers = static_cast<size_t>(options.shape.subquantizers);

@@ -13,16 +13,22 @@
 
 namespace pith {
 
+// Of those that are given, at most so many calibrate; an eighth, of few.
+inline constexpr size_t kCalibrationVectors = 4096;
+
 struct TrainingOptions {
   CodeShape shape;
   uint64_t seed = 0;
   int threads = 1;
-  // Of more vectors than this, a random sample is trained on. More trains
+  // Of more vectors than this and kCalibrationVectors, a random sample is
+  // trained on. More trains
   // longer: docs/decisions/0006-codes.md has what it gains.
   size_t max_vectors = 40'000;
   // Of Lloyd's algorithm.
   int iterations = 20;
-  // Asked before each of them, a few times a second.
+  // Asked before each of them, a few times a second; not while principal
+  // components are found, which takes time as the dimension's cube: seconds
+  // from a thousand on.
   std::function<bool()> cancelled = [] { return false; };
 };
 

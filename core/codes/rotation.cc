@@ -6,6 +6,8 @@
 
 #include "glog/logging.h"
 
+#include "core/base/random.h"
+
 namespace pith {
 namespace {
 
@@ -14,15 +16,6 @@ namespace {
 // the worst case, evenly; the third makes its coordinates as good as Gaussian.
 constexpr size_t kRounds = 3;
 constexpr size_t kSignsPerRound = 3;
-
-// SplitMix64 (Steele, Lea, Flood 2014).
-uint64_t NextRandom(uint64_t& state) {
-  state += 0x9E3779B97F4A7C15;
-  uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-  return z ^ (z >> 31);
-}
 
 void Multiply(std::span<const float> factors, std::span<float> values) {
   for (size_t i = 0; i < values.size(); ++i) {

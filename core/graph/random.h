@@ -7,17 +7,10 @@
 #include <span>
 #include <vector>
 
+#include "core/base/random.h"
 #include "core/graph/graph.h"
 
 namespace pith {
-
-// One step of SplitMix64: a hash of 64 bits, the same everywhere.
-inline uint64_t MixBits(uint64_t value) {
-  value += 0x9E3779B97F4A7C15u;
-  value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9u;
-  value = (value ^ (value >> 27)) * 0x94D049BB133111EBu;
-  return value ^ (value >> 31);
-}
 
 // `count` different elements of `nodes`, or all, in ascending order of place,
 // which `seed` chooses.

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <numeric>
-#include <random>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 
 #include "core/base/matrix.h"
 #include "core/base/parallel.h"
+#include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/codes/byte_vectors.h"
 #include "core/codes/codebook_training.h"
@@ -27,18 +28,9 @@ std::span<const uint8_t> CodeAt(const CodedPassages& passages, size_t i) {
 
 // Ascending positions in [0, count), `wanted` of them at random, or all.
 std::vector<size_t> Sample(size_t count, size_t wanted, uint64_t seed) {
-  std::vector<size_t> positions(count);
-  std::iota(positions.begin(), positions.end(), size_t{0});
-  if (count > wanted) {
-    // A Fisher-Yates shuffle of our own: the library's are not the same
-    // everywhere.
-    std::mt19937_64 random(seed);
-    for (size_t i = 0; i < wanted; ++i) {
-      std::swap(positions[i], positions[i + random() % (count - i)]);
-    }
-    positions.resize(wanted);
-    std::sort(positions.begin(), positions.end());
-  }
+  std::vector<size_t> positions =
+      RandomPositions(count, std::min(count, wanted), seed);
+  std::sort(positions.begin(), positions.end());
   return positions;
 }
 
@@ -97,7 +89,8 @@ absl::StatusOr<std::shared_ptr<const Codebook>> TrainFromCodes(
                                    .threads = control.threads,
                                    .cancelled = control.cancelled};
   const std::vector<size_t> sample =
-      Sample(passages.passages.size(), options.max_vectors, seed);
+      Sample(passages.passages.size(),
+             options.max_vectors + kCalibrationVectors, seed);
   Matrix vectors(sample.size(),
                  static_cast<size_t>(passages.codec->dimension()));
   PITH_RETURN_IF_ERROR(ParallelFor(
@@ -127,6 +120,12 @@ absl::StatusOr<SegmentContent> BuildSegment(
     return all.passages[a] < all.passages[b];
   });
   all = Reordered(all, order);
+  const auto repeated =
+      std::adjacent_find(all.passages.begin(), all.passages.end());
+  if (repeated != all.passages.end()) {
+    return absl::DataLossError(absl::StrCat(
+        "passage ", static_cast<uint64_t>(*repeated), " is sealed twice"));
+  }
 
   SegmentContent content{.codebook = codebook->hash(),
                          .code_bytes = codebook->code_bytes()};

@@ -44,7 +44,8 @@ absl::StatusOr<std::shared_ptr<const Codebook>> TrainFromCodes(
 
 // A segment of all `parts` with codes of `codebook`. Codes that are so already
 // are kept, others are decoded and encoded. Nodes are in order of passage, or
-// in that of a graph, which it gets from `min_graph_passages` on.
+// in that of a graph, which it gets from `min_graph_passages` on. kDataLoss if
+// a passage occurs twice.
 absl::StatusOr<SegmentContent> BuildSegment(
     std::vector<CodedPassages> parts,
     const std::shared_ptr<const Codebook>& codebook, size_t min_graph_passages,

@@ -99,6 +99,31 @@ double Recall(const Codebook& codebook, const Matrix& vectors,
   return static_cast<double>(found) / static_cast<double>(10 * queries.rows());
 }
 
+// On a circle of n random points the r-th nearest is at an angle of about pi r
+// / n: the slope from the third to the 32nd follows.
+TEST(CodebookTraining, MeasuresHowFastScoresGetRarer) {
+  for (const size_t held_out : {250, 500}) {
+    std::mt19937 random(4);
+    std::normal_distribution<float> noise(0, 0.004f);
+    Matrix vectors(8 * held_out, kDimension);
+    for (size_t i = 0; i < vectors.rows(); ++i) {
+      const std::span<float> row = vectors.row(i);
+      std::generate(row.begin(), row.end(), [&] { return noise(random); });
+      const double angle = static_cast<double>(random()) * M_PI / (1u << 31);
+      row[0] = static_cast<float>(std::cos(angle));
+      row[1] = static_cast<float>(std::sin(angle));
+    }
+    const auto codebook =
+        TrainCodebook(vectors, {.shape = kSmall, .iterations = 2});
+    ASSERT_TRUE(codebook.ok()) << codebook.status();
+    const auto score = [&](double rank) {
+      return std::cos(M_PI * rank / static_cast<double>(held_out));
+    };
+    const double expected = std::log(32.0 / 4) / (score(4) - score(32));
+    EXPECT_NEAR((*codebook)->score_slope(), expected, 0.25 * expected);
+  }
+}
+
 TEST(CodebookTraining, IsTheSameWhateverTheNumberOfThreads) {
   const Matrix vectors = Clustered(1500, 2);
   TrainingOptions options{.shape = kSmall, .iterations = 5};
