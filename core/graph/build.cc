@@ -68,9 +68,9 @@ absl::StatusOr<BuiltGraph> BuildGraph(size_t node_count,
       std::vector<NodeId> entry_points,
       ChooseEntryPoints(node_count, similarities, options.entry_points,
                         options.seed, control));
-  PITH_ASSIGN_OR_RETURN(statistics.connect,
-                        Connect(entry_points, similarities,
-                                options.prune.max_degree, control, lists));
+  PITH_ASSIGN_OR_RETURN(
+      statistics.connect,
+      Connect(entry_points, similarities, kMaxDegree, control, lists));
   statistics.connect_seconds = watch.Lap();
   statistics.edges = lists.neighbors.size() / 2;
 

@@ -7,11 +7,11 @@
 
 #include "absl/status/statusor.h"
 
+#include "core/base/parallel.h"
 #include "core/graph/connect.h"
 #include "core/graph/graph.h"
 #include "core/graph/neighbors.h"
 #include "core/graph/packed_graph.h"
-#include "core/base/parallel.h"
 #include "core/graph/prune.h"
 
 namespace pith {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -17,8 +16,9 @@ namespace {
 
 // Nodes of one part that get an edge each: one edge alone is easily missed by a
 // walk, and a part is rarely larger than a few nodes.
-constexpr size_t kEdgesOfPart = 4;
+constexpr size_t kEdgesOfPart = kConnectRoom;
 constexpr size_t kBeam = 64;
+constexpr size_t kSourcesAtOnce = 4096;
 
 size_t Index(NodeId node) {
   return static_cast<size_t>(node);
@@ -54,6 +54,27 @@ struct SimilarityScorer {
     similarities(std::span(&node, 1), nodes, out);
   }
 };
+
+// For each of `sources` what a walk from the entry points finds near it.
+absl::StatusOr<std::vector<std::vector<ScoredNode>>> FindReached(
+    std::span<const NodeId> sources, std::span<const NodeId> entry_points,
+    Similarities similarities, const BuildControl& control,
+    const AdjacencyLists& graph) {
+  std::vector<std::vector<ScoredNode>> found(sources.size());
+  PITH_RETURN_IF_ERROR(
+      ParallelFor(control, sources.size(), 16,
+                  [&](size_t /*worker*/, size_t begin, size_t end) {
+                    WalkScratch scratch;
+                    for (size_t i = begin; i < end; ++i) {
+                      SimilarityScorer scorer{sources[i], similarities};
+                      auto result = Walk(graph, entry_points, scorer,
+                                         WalkOptions{.beam = kBeam}, scratch);
+                      CHECK(result.ok()) << result.status();
+                      found[i] = std::move(result->candidates);
+                    }
+                  }));
+  return found;
+}
 
 // `graph` with `edges`, which are new to it, in both directions.
 AdjacencyLists WithEdges(const AdjacencyLists& graph,
@@ -118,31 +139,12 @@ absl::StatusOr<ConnectStatistics> Connect(std::span<const NodeId> entry_points,
     Part part{Flood(graph, std::span(&node, 1), reached), sources.size()};
     statistics.unreached_nodes += part.nodes.size();
     ++statistics.unreached_parts;
-    std::vector<NodeId> spare;
-    std::copy_if(part.nodes.begin(), part.nodes.end(),
-                 std::back_inserter(spare),
-                 [&](NodeId each) { return degree(each) < limit; });
-    CHECK(!spare.empty()) << "all nodes have " << limit << " neighbours";
-    const size_t step = (spare.size() + kEdgesOfPart - 1) / kEdgesOfPart;
-    for (size_t at = 0; at < spare.size(); at += step) {
-      sources.push_back(spare[at]);
+    const size_t step = (part.nodes.size() + kEdgesOfPart - 1) / kEdgesOfPart;
+    for (size_t at = 0; at < part.nodes.size(); at += step) {
+      sources.push_back(part.nodes[at]);
     }
     parts.push_back(std::move(part));
   }
-
-  std::vector<std::vector<ScoredNode>> found(sources.size());
-  PITH_RETURN_IF_ERROR(
-      ParallelFor(control, sources.size(), 16,
-                  [&](size_t /*worker*/, size_t begin, size_t end) {
-                    WalkScratch scratch;
-                    for (size_t i = begin; i < end; ++i) {
-                      SimilarityScorer scorer{sources[i], similarities};
-                      auto result = Walk(graph, entry_points, scorer,
-                                         WalkOptions{.beam = kBeam}, scratch);
-                      CHECK(result.ok()) << result.status();
-                      found[i] = std::move(result->candidates);
-                    }
-                  }));
 
   std::vector<std::pair<NodeId, NodeId>> edges;
   // Neighbours that nodes get by `edges`.
@@ -151,11 +153,23 @@ absl::StatusOr<ConnectStatistics> Connect(std::span<const NodeId> entry_points,
     const auto it = added.find(node);
     return degree(node) + (it == added.end() ? 0 : it->second) >= limit;
   };
+  size_t part = 0;
   size_t spare = 0;
-  for (size_t p = 0; p < parts.size(); ++p) {
-    const size_t end =
-        p + 1 < parts.size() ? parts[p + 1].first_source : sources.size();
-    for (size_t i = parts[p].first_source; i < end; ++i) {
+  // What walks find is kept for a few sources at a time.
+  for (size_t first = 0; first < sources.size(); first += kSourcesAtOnce) {
+    const std::span some = std::span(sources).subspan(
+        first, std::min(kSourcesAtOnce, sources.size() - first));
+    PITH_ASSIGN_OR_RETURN(
+        const auto found,
+        FindReached(some, entry_points, similarities, control, graph));
+    for (size_t i = 0; i < some.size(); ++i) {
+      // A part is joined once its edges are all placed.
+      while (part + 1 < parts.size() &&
+             parts[part + 1].first_source <= first + i) {
+        joined.insert(joined.end(), parts[part].nodes.begin(),
+                      parts[part].nodes.end());
+        ++part;
+      }
       const auto target = std::find_if(found[i].begin(), found[i].end(),
                                        [&](const ScoredNode& candidate) {
                                          return !is_full(candidate.node);
@@ -171,11 +185,10 @@ absl::StatusOr<ConnectStatistics> Connect(std::span<const NodeId> entry_points,
         }
         to = joined[spare];
       }
-      edges.emplace_back(sources[i], to);
-      ++added[sources[i]];
+      edges.emplace_back(some[i], to);
+      ++added[some[i]];
       ++added[to];
     }
-    joined.insert(joined.end(), parts[p].nodes.begin(), parts[p].nodes.end());
   }
   statistics.added_edges = edges.size();
   if (!edges.empty()) {

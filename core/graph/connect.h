@@ -7,10 +7,12 @@
 
 #include "absl/status/statusor.h"
 
-#include "core/graph/graph.h"
 #include "core/base/parallel.h"
+#include "core/graph/graph.h"
 
 namespace pith {
+
+inline constexpr size_t kConnectRoom = 4;
 
 struct ConnectStatistics {
   // Nodes that no walk would have reached, and the parts of the graph that they
@@ -25,7 +27,7 @@ struct ConnectStatistics {
 // ascending, and stays so. From each part that is not reached, up to a few
 // nodes get an edge to the nearest reached node, as a walk finds it, that has
 // fewer than `limit` neighbours; to another joined node if there is none. No
-// node has `limit` neighbours before, `limit` is at least 2: then edges can
+// node has more than limit - kConnectRoom neighbours before: then edges can
 // always be placed. kCancelled if the control says so.
 absl::StatusOr<ConnectStatistics> Connect(std::span<const NodeId> entry_points,
                                           Similarities similarities,

@@ -30,7 +30,10 @@ class Reservoirs {
         places_(places * capacity),
         similarities_(places * capacity) {}
 
-  // similarities[i] is that of `place` and candidates[i]. Thread-safe.
+  // similarities[i] is that of `place` and candidates[i]. Which of several
+  // equal ones stay is random, and another choice for each place: were it the
+  // same, copies of one vector would all choose the same few of them.
+  // Thread-safe.
   void Offer(uint32_t place, std::span<const uint32_t> candidates,
              std::span<const float> similarities) {
     MutexLock lock(locks_[place % kLocks]);
@@ -49,7 +52,8 @@ class Reservoirs {
       // Where it goes: after all that are better.
       size_t at = size;
       while (at > 0 && (values[at - 1] < value ||
-                        (values[at - 1] == value && ids[at - 1] > id))) {
+                        (values[at - 1] == value &&
+                         Tie(place, ids[at - 1]) > Tie(place, id)))) {
         --at;
       }
       if (at == capacity_ ||
@@ -83,6 +87,11 @@ class Reservoirs {
 
  private:
   static constexpr size_t kLocks = 1024;
+
+  // Different for different ids.
+  static uint64_t Tie(uint32_t place, uint32_t id) {
+    return MixBits(uint64_t{place} << 32 | id);
+  }
 
   size_t capacity_;
   std::vector<uint32_t> sizes_;

@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 
-#include "core/graph/graph.h"
 #include "core/base/parallel.h"
+#include "core/graph/graph.h"
 
 namespace pith {
 
@@ -19,13 +19,13 @@ struct NeighborOptions {
   size_t leaf_size = 1024;
   // How many of the nearest leaders' clusters a node joins at the first level,
   // and in the clusters that are divided again.
-  size_t first_fanout = 6;
+  size_t first_fanout = 8;
   size_t second_fanout = 2;
   uint64_t seed = 1;
 };
 
 // For each of `nodes`, in their order, which are different, its nearest ones
-// among them, nearest first, ties by place in `nodes`: approximate; exact for
+// among them, nearest first, ties at random: approximate; exact for
 // up to leaf_size nodes. Randomised ball carving (PiPNN, arXiv 2602.21247):
 // every node joins the clusters of the nearest of some random leaders,
 // recursively, and nodes of one leaf are compared pair by pair.

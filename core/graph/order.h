@@ -6,8 +6,8 @@
 
 #include "absl/status/statusor.h"
 
-#include "core/graph/graph.h"
 #include "core/base/parallel.h"
+#include "core/graph/graph.h"
 
 namespace pith {
 

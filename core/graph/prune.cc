@@ -10,6 +10,7 @@
 #include "glog/logging.h"
 
 #include "core/base/status_macros.h"
+#include "core/graph/connect.h"
 
 namespace pith {
 namespace {
@@ -176,7 +177,7 @@ absl::StatusOr<PrunedGraph> Prune(AdjacencyLists candidates,
   CHECK_GE(options.degree, 1u);
   CHECK(options.hub_degree >= options.degree &&
         options.hub_degree <= options.max_degree &&
-        options.max_degree < kMaxDegree)
+        options.max_degree + kConnectRoom <= kMaxDegree)
       << options.degree << " " << options.hub_degree << " "
       << options.max_degree;
   CHECK(options.hub_share >= 0 && options.hub_share <= 1) << options.hub_share;

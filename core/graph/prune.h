@@ -6,19 +6,19 @@
 
 #include "absl/status/statusor.h"
 
-#include "core/graph/graph.h"
 #include "core/base/parallel.h"
+#include "core/graph/graph.h"
 
 namespace pith {
 
 struct PruneOptions {
   // How many neighbours a node chooses, and a hub: m and M of the paper.
-  size_t degree = 8;
+  size_t degree = 6;
   size_t hub_degree = 32;
   // Which part of the nodes are hubs.
   double hub_share = 0.02;
   // How many neighbours of its own and others' choosing a node may have: from
-  // hub_degree to less than kMaxDegree, which leaves room for connecting.
+  // hub_degree to kMaxDegree - kConnectRoom, which leaves room for Connect.
   size_t max_degree = 48;
 };
 

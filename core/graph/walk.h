@@ -84,6 +84,11 @@ class VisitedSet {
   VisitedSet() : slots_(kSmallest, kEmpty) {}
 
   void Clear() {
+    // After one huge walk, not every later one is to pay for its table.
+    if (slots_.size() > kSmallest && slots_.size() > 32 * size_) {
+      slots_.resize(kSmallest);
+      slots_.shrink_to_fit();
+    }
     std::fill(slots_.begin(), slots_.end(), kEmpty);
     size_ = 0;
   }

@@ -98,6 +98,33 @@ TEST(GraphProperty, BuiltGraphsAreMutualBoundedReachableAndFindThings) {
   }
 }
 
+// As many texts are that share a licence or a header: whoever finds one of them
+// finds others too, and they do not crowd a few nodes.
+TEST(GraphProperty, CopiesAmongOthersAreLinkedToOneAnother) {
+  Points points = ClusteredPoints(800, 1, 6, 31);
+  const std::vector<int> copied = points.at[0];
+  points.at.insert(points.at.begin() + 400, 300, copied);
+  const auto built = BuildGraph(
+      1100, points, GraphOptions{.neighbors = {.leaf_size = 2048}}, {});
+  ASSERT_TRUE(built.ok());
+  EXPECT_LE(built->statistics.connect.unreached_parts, 2u);
+  EXPECT_EQ(built->statistics.prune.dropped_edges, 0u);
+
+  std::vector<NodeId> old_numbers(1100);
+  for (size_t i = 0; i < 1100; ++i) {
+    old_numbers[static_cast<size_t>(built->new_numbers[i])] = Node(i);
+  }
+  WalkScratch scratch;
+  OldScorer scorer{points, old_numbers, Node(0)};
+  const auto result = Walk(built->graph, built->graph.entry_points(), scorer,
+                           WalkOptions{.beam = 320}, scratch);
+  ASSERT_TRUE(result.ok());
+  const auto copies = std::count_if(
+      result->candidates.begin(), result->candidates.end(),
+      [](const ScoredNode& candidate) { return candidate.score == 0; });
+  EXPECT_EQ(copies, 301);
+}
+
 // Which side a tie falls on may be arbitrary, but not lopsided: a mirrored set
 // is searched as well from its mirrored half.
 TEST(GraphProperty, MirroredHalvesAreFoundAlike) {
