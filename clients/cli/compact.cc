@@ -23,7 +23,7 @@ std::string SummaryText(const v1::Operation& operation) {
         "they are");
   }
   if (done.segment_passages() == 0 && done.replaced_segments() == 0) {
-    return "nothing to do: every passage is sealed, in one segment";
+    return "nothing to do: no passage waits to be sealed";
   }
   std::string text =
       done.segment_passages() == 0

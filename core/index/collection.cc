@@ -136,8 +136,7 @@ void Collection::Close() {
     waiters.swap(waiters_);
     queued_bytes_ = 0;
   }
-  const absl::Status closed = absl::UnavailableError(
-      absl::StrCat("collection \"", config_.name, "\" was closed"));
+  const absl::Status closed = ClosedError();
   for (const QueuedWrite& queued : writes) {
     if (const auto* put = std::get_if<PutWrite>(&queued.write)) {
       put->done(closed);
@@ -183,6 +182,8 @@ absl::Status Collection::Load() {
         " tombstones, and ", counts.pending,
         " pending passages do not add up to ", counts.passages, " passages"));
   }
+  // Not before all is known to agree.
+  RemoveUnreferencedFiles();
   MutexLock lock(mutex_);
   counts_ = counts;
   generation_ = std::move(generation);
@@ -192,8 +193,7 @@ absl::Status Collection::Load() {
 absl::Status Collection::Enqueue(QueuedWrite write) {
   MutexLock lock(mutex_);
   if (stopping_) {
-    return absl::UnavailableError(
-        absl::StrCat("collection \"", config_.name, "\" was closed"));
+    return ClosedError();
   }
   if (queue_.size() >= options_.max_queued_writes ||
       queued_bytes_ + write.bytes > options_.max_queued_bytes) {
@@ -268,8 +268,7 @@ uint64_t Collection::WhenSearchable(
     failed = failed_.size();
   }
   if (closed) {
-    done(absl::UnavailableError(
-        absl::StrCat("collection \"", config_.name, "\" was closed")));
+    done(ClosedError());
   } else {
     done(failed);
   }
@@ -535,7 +534,7 @@ absl::Status Collection::EraseFromCounts(
   if (delta_.Contains(passage)) {
     return absl::OkStatus();
   }
-  PITH_ASSIGN_OR_RETURN(const bool pending, IsPending(passage));
+  PITH_ASSIGN_OR_RETURN(const bool pending, store_->IsPending(passage));
   if (pending) {
     --counts.pending;
   } else {
@@ -599,7 +598,7 @@ void Collection::ApplyIndexed(IndexedWrite write) {
   Transaction transaction(counts);
   absl::Status status = absl::OkStatus();
   for (StoreBatch::Code& code : write.codes) {
-    absl::StatusOr<bool> pending = IsPending(code.id);
+    absl::StatusOr<bool> pending = store_->IsPending(code.id);
     if (!pending.ok()) {
       status = pending.status();
       break;
@@ -614,7 +613,7 @@ void Collection::ApplyIndexed(IndexedWrite write) {
     status = CommitAndPublish(transaction, Durability::kBuffered);
   }
   for (const auto& [passage, reason] : write.failures) {
-    const absl::StatusOr<bool> pending = IsPending(passage);
+    const absl::StatusOr<bool> pending = store_->IsPending(passage);
     if (pending.ok() && *pending) {
       LOG(ERROR) << "collection \"" << config_.name << "\": passage "
                  << static_cast<uint64_t>(passage)
@@ -637,12 +636,6 @@ void Collection::ApplyIndexed(IndexedWrite write) {
     work_changed_.SignalAll();
   }
   NotifyIfSearchable();
-}
-
-absl::StatusOr<bool> Collection::IsPending(PassageId passage) const {
-  PITH_ASSIGN_OR_RETURN(const std::vector<PassageId> next,
-                        store_->ListPending(passage, 1));
-  return !next.empty() && next[0] == passage;
 }
 
 void Collection::NotifyIfSearchable() {

@@ -94,9 +94,10 @@ struct SearchOptions {
   // kMaxRerank.
   size_t rerank = kMaxRerank;
   SearchMode mode = SearchMode::kCodes;
-  // Nodes that the walk of a segment's graph keeps, 1 to kMaxBeam; more if
-  // `rerank` without a target, or four times k, is more.
-  size_t beam = 256;
+  // Nodes that the walk of a segment's graph keeps, 1 to kMaxBeam; nullopt: as
+  // many as the target asks for. More if `rerank` without a target, or four
+  // times k, is more. A two-level walk takes no notice.
+  std::optional<size_t> beam;
 };
 
 struct SearchHit {
@@ -326,6 +327,7 @@ class Collection {
   class Transaction;
   class Reranker;
 
+  absl::Status ClosedError() const;
   static size_t SealedPassages(
       const std::vector<std::shared_ptr<const Segment>>& segments);
 
@@ -336,6 +338,8 @@ class Collection {
 
   absl::Status Load();
   absl::Status LoadSegments(Generation& generation);
+  // Segment files and codebooks that the manifest does not name.
+  void RemoveUnreferencedFiles();
   absl::Status Enqueue(QueuedWrite write) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Writer thread.
@@ -358,7 +362,6 @@ class Collection {
   absl::Status EraseFromCounts(PassageId passage, uint64_t text_bytes,
                                StoreCounts& counts,
                                std::vector<PassageId>& tombstones) const;
-  absl::StatusOr<bool> IsPending(PassageId passage) const;
   void NotifyIfSearchable() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Indexer thread.
@@ -384,8 +387,17 @@ class Collection {
       const Generation& generation,
       const std::vector<std::shared_ptr<const Segment>>& replaced,
       const SealControl& control);
+  // Seal's own part: may leave files.
+  absl::StatusOr<CompactResult> BuildAndPublish(
+      const Generation& generation,
+      const std::vector<std::shared_ptr<const Segment>>& replaced,
+      const SealControl& control);
   absl::StatusOr<CompactResult> SealAll(CompactRequest& request);
   absl::StatusOr<CompactResult> SealDelta();
+  // More than half of what is in segments was deleted.
+  static bool MostlyDead(const Generation& generation);
+  // That there is enough to seal without being asked to.
+  bool WantsSealing(const Generation& generation) const;
   // Passages that the delta must have for sealing to be worth it: without a
   // codebook, enough to train one.
   size_t MinSealPassages(const Generation& generation) const;
@@ -426,7 +438,7 @@ class Collection {
   // Returns how many codes were scored.
   static absl::StatusOr<size_t> FindTwoLevel(const Segment& segment,
                                              const Segment::Search& search,
-                                             const SearchOptions& options,
+                                             size_t k, size_t max_recomputed,
                                              Reranker& reranker);
   static absl::Status Rerank(const RankedCandidates& ranked,
                              const SearchOptions& options, Reranker& reranker);
@@ -446,7 +458,12 @@ class Collection {
 
   // Used by the writer thread alone once the threads run.
   Delta delta_;
+  // By the writer thread alone, and by the sealing thread while no write of its
+  // is under way.
   Manifest manifest_;
+  // The last commit of what was sealed failed: whether it is there after a
+  // restart is unknown until another succeeds.
+  bool commit_unknown_ = false;
 
   // Used by the indexer thread alone: how often in a row a batch that begins
   // with this passage lost the model's process.
@@ -477,8 +494,6 @@ class Collection {
   CondVar seal_changed_;
   absl::Status sealing_error_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> cancel_background_ = false;
-  // The manifest's, for the sealing thread.
-  std::atomic<uint64_t> next_segment_ = 1;
 
   std::thread writer_;
   std::thread indexer_;

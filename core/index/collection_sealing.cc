@@ -88,7 +88,6 @@ absl::Status Collection::LoadSegments(Generation& generation) {
                         store_->GetManifest());
   if (manifest) {
     PITH_ASSIGN_OR_RETURN(manifest_, DecodeManifest(*manifest));
-    next_segment_ = manifest_.next_segment;
   }
   for (const SegmentRef& ref : manifest_.segments) {
     PITH_ASSIGN_OR_RETURN(SegmentContent content, directory_.ReadSegment(ref));
@@ -122,7 +121,13 @@ absl::Status Collection::LoadSegments(Generation& generation) {
     return absl::OkStatus();
   }));
   generation.dead = PassageSet(std::move(dead));
-  return directory_.RemoveUnreferenced(manifest_);
+  return absl::OkStatus();
+}
+
+void Collection::RemoveUnreferencedFiles() {
+  const absl::Status removed = directory_.RemoveUnreferenced(manifest_);
+  LOG_IF(ERROR, !removed.ok())
+      << "collection \"" << config_.name << "\": " << removed;
 }
 
 absl::StatusOr<CompactResult> Collection::Compact(
@@ -130,26 +135,26 @@ absl::StatusOr<CompactResult> Collection::Compact(
     std::function<void(const CompactProgress&)> progress) {
   CompactRequest request = {.cancelled = std::move(cancelled),
                             .progress = std::move(progress)};
-  MutexLock lock(mutex_);
-  if (!stopping_) {
+  {
+    MutexLock lock(mutex_);
     compact_requests_.push_back(&request);
     seal_changed_.SignalAll();
   }
-  // One that has started asks `cancelled` itself, and ends soon when the
-  // collection stops.
-  while (!request.result && (request.started || !stopping_)) {
-    seal_changed_.WaitFor(mutex_, kCancelInterval);
-    if (!request.started && request.cancelled()) {
-      std::erase(compact_requests_, &request);
-      return absl::CancelledError("compaction was cancelled");
+  while (true) {
+    const bool cancel = request.cancelled();
+    MutexLock lock(mutex_);
+    if (request.result) {
+      return *std::move(request.result);
     }
+    // One that has started asks `cancelled` itself, and ends soon when the
+    // collection stops.
+    if (!request.started && (stopping_ || cancel)) {
+      std::erase(compact_requests_, &request);
+      return stopping_ ? ClosedError()
+                       : absl::CancelledError("compaction was cancelled");
+    }
+    seal_changed_.WaitFor(mutex_, kCancelInterval);
   }
-  if (!request.result) {
-    std::erase(compact_requests_, &request);
-    return absl::UnavailableError(
-        absl::StrCat("collection \"", config_.name, "\" was closed"));
-  }
-  return *std::move(request.result);
 }
 
 void Collection::RunSealer() {
@@ -163,10 +168,7 @@ void Collection::RunSealer() {
     {
       MutexLock lock(mutex_);
       while (!stopping_ && compact_requests_.empty() &&
-             (generation_->delta->live() <
-                  std::max(options_.seal_passages,
-                           MinSealPassages(*generation_)) ||
-              absl::Now() < retry_time)) {
+             (!WantsSealing(*generation_) || absl::Now() < retry_time)) {
         if (absl::Now() < retry_time) {
           seal_changed_.WaitFor(mutex_, retry_time - absl::Now());
         } else {
@@ -183,17 +185,20 @@ void Collection::RunSealer() {
     }
     absl::StatusOr<CompactResult> result =
         request != nullptr ? SealAll(*request) : SealDelta();
-    const absl::Status& status = result.status();
-    const bool failed = !status.ok() && !absl::IsCancelled(status);
+    const bool failed = !result.ok() && !absl::IsCancelled(result.status());
     retry_delay = failed ? std::clamp(2 * retry_delay, options_.min_retry_delay,
                                       options_.max_retry_delay)
                          : absl::ZeroDuration();
     retry_time = absl::Now() + retry_delay;
-    LOG_IF(ERROR, failed) << "collection \"" << config_.name
-                          << "\": sealing failed: " << status;
+    const bool cancelled = request != nullptr && request->cancelled();
     MutexLock lock(mutex_);
-    if (failed || status.ok()) {
-      sealing_error_ = status;
+    if (stopping_ && !result.ok() && !cancelled) {
+      result = ClosedError();
+    } else if (failed || result.ok()) {
+      LOG_IF(ERROR, failed && sealing_error_ != result.status())
+          << "collection \"" << config_.name
+          << "\": sealing failed: " << result.status();
+      sealing_error_ = result.status();
     }
     if (request != nullptr) {
       request->result = std::move(result);
@@ -201,6 +206,21 @@ void Collection::RunSealer() {
       seal_changed_.SignalAll();
     }
   }
+}
+
+absl::Status Collection::ClosedError() const {
+  return absl::UnavailableError(
+      absl::StrCat("collection \"", config_.name, "\" was closed"));
+}
+
+bool Collection::MostlyDead(const Generation& generation) {
+  return generation.dead.size() > SealedPassages(generation.segments) / 2;
+}
+
+bool Collection::WantsSealing(const Generation& generation) const {
+  return MostlyDead(generation) ||
+         generation.delta->live() >=
+             std::max(options_.seal_passages, MinSealPassages(generation));
 }
 
 size_t Collection::MinSealPassages(const Generation& generation) const {
@@ -238,6 +258,9 @@ absl::StatusOr<CompactResult> Collection::SealAll(CompactRequest& request) {
 
 absl::StatusOr<CompactResult> Collection::SealDelta() {
   const std::shared_ptr<const Generation> generation = CurrentGeneration();
+  if (!WantsSealing(*generation)) {
+    return CompactResult{};
+  }
   // Segments that are not much larger than what comes from the delta go into
   // the new one, so that there are few and each passage moves O(log n) times.
   std::vector<std::shared_ptr<const Segment>> replaced = generation->segments;
@@ -247,7 +270,8 @@ absl::StatusOr<CompactResult> Collection::SealDelta() {
   });
   size_t passages = generation->delta->live();
   size_t count = 0;
-  while (count < replaced.size() && replaced[count]->size() <= passages) {
+  while (count < replaced.size() &&
+         (MostlyDead(*generation) || replaced[count]->size() <= passages)) {
     passages += replaced[count]->size();
     ++count;
   }
@@ -258,6 +282,22 @@ absl::StatusOr<CompactResult> Collection::SealDelta() {
 }
 
 absl::StatusOr<CompactResult> Collection::Seal(
+    const Generation& generation,
+    const std::vector<std::shared_ptr<const Segment>>& replaced,
+    const SealControl& control) {
+  if (commit_unknown_) {
+    // Its file may be the manifest's after a restart, until this is durable.
+    PITH_RETURN_IF_ERROR(Publish({}));
+  }
+  absl::StatusOr<CompactResult> result =
+      BuildAndPublish(generation, replaced, control);
+  if (!result.ok() && !commit_unknown_) {
+    RemoveUnreferencedFiles();
+  }
+  return result;
+}
+
+absl::StatusOr<CompactResult> Collection::BuildAndPublish(
     const Generation& generation,
     const std::vector<std::shared_ptr<const Segment>>& replaced,
     const SealControl& control) {
@@ -293,8 +333,7 @@ absl::StatusOr<CompactResult> Collection::Seal(
         SegmentContent content,
         BuildSegment(std::move(parts), codebook, options_.min_graph_passages,
                      kSeed, control));
-    // The sealing thread alone gives out numbers.
-    const uint64_t number = next_segment_.load();
+    const uint64_t number = manifest_.next_segment;
     PITH_ASSIGN_OR_RETURN(write.ref, directory_.WriteSegment(number, content));
     PITH_ASSIGN_OR_RETURN(
         write.segment,
@@ -330,11 +369,13 @@ absl::Status Collection::Publish(SealedWrite write) {
 
 absl::Status Collection::ApplySealed(const SealedWrite& write) {
   const std::shared_ptr<const Generation> current = CurrentGeneration();
+  const auto is_replaced = [&write](uint64_t number) {
+    return std::find(write.replaced.begin(), write.replaced.end(), number) !=
+           write.replaced.end();
+  };
   Manifest manifest = manifest_;
-  std::erase_if(manifest.segments, [&write](const SegmentRef& ref) {
-    return std::find(write.replaced.begin(), write.replaced.end(),
-                     ref.number) != write.replaced.end();
-  });
+  std::erase_if(manifest.segments,
+                [&](const SegmentRef& ref) { return is_replaced(ref.number); });
   if (write.segment != nullptr) {
     manifest.segments.push_back(write.ref);
     manifest.next_segment = write.ref.number + 1;
@@ -352,19 +393,19 @@ absl::Status Collection::ApplySealed(const SealedWrite& write) {
         .push_back(passage);
   }
   batch.erase_tombstones = write.dropped;
-  PITH_RETURN_IF_ERROR(store_->Commit(batch, Durability::kSynced));
+  const absl::Status committed = store_->Commit(batch, Durability::kSynced);
+  commit_unknown_ = !committed.ok();
+  PITH_RETURN_IF_ERROR(committed);
 
   manifest_ = std::move(manifest);
-  next_segment_ = manifest_.next_segment;
   for (const PassageId passage : batch.erase_codes) {
     delta_.Erase(passage);
   }
   auto next = std::make_shared<Generation>(*current);
   ++next->number;
   next->delta = delta_.Snapshot();
-  std::erase_if(next->segments, [&write](const auto& segment) {
-    return std::find(write.replaced.begin(), write.replaced.end(),
-                     segment->number()) != write.replaced.end();
+  std::erase_if(next->segments, [&](const auto& segment) {
+    return is_replaced(segment->number());
   });
   if (write.segment != nullptr) {
     next->segments.push_back(write.segment);
@@ -385,9 +426,7 @@ absl::Status Collection::ApplySealed(const SealedWrite& write) {
   }
   // Segments are read whole when they are opened, so that no search needs these
   // files any more.
-  const absl::Status removed = directory_.RemoveUnreferenced(manifest_);
-  LOG_IF(ERROR, !removed.ok())
-      << "collection \"" << config_.name << "\": " << removed;
+  RemoveUnreferencedFiles();
   return absl::OkStatus();
 }
 

@@ -29,8 +29,20 @@ constexpr size_t kPassagesPerCall = 256;
 constexpr size_t kMinCandidates = 256;
 constexpr size_t kCandidatesPerHit = 20;
 
-// Candidates that a walk keeps for each hit, at least.
+// Candidates that a walk keeps, at least. Walking costs a hundredth of
+// recomputing, so what a walk misses is to be little beside what the target
+// allows (docs/decisions/0008-recompute.md).
+constexpr size_t kMinBeam = 1024;
 constexpr size_t kBeamPerHit = 4;
+
+// How many times as many candidates a target wants as kMinCandidates and
+// kMinBeam, which are for 0.95.
+double Widening(const SearchOptions& options) {
+  constexpr double kMostWidening = 8;
+  return options.recall_target ? std::clamp(0.05 / (1 - *options.recall_target),
+                                            1.0, kMostWidening)
+                               : 1.0;
+}
 
 // Exact scores that a two-level walk keeps.
 constexpr size_t kTwoLevelBeam = 50;
@@ -76,10 +88,10 @@ absl::Status CheckOptions(const SearchOptions& options) {
             RecomputePolicy::kMinTarget, " and ", RecomputePolicy::kMaxTarget)),
         "RECALL_TARGET_OUT_OF_RANGE");
   }
-  if (options.beam < 1 || options.beam > kMaxBeam) {
+  if (options.beam && (*options.beam < 1 || *options.beam > kMaxBeam)) {
     return WithReason(
         absl::InvalidArgumentError(absl::StrCat(
-            "beam of ", options.beam, " is not between 1 and ", kMaxBeam)),
+            "beam of ", *options.beam, " is not between 1 and ", kMaxBeam)),
         "BEAM_OUT_OF_RANGE");
   }
   return absl::OkStatus();
@@ -110,6 +122,7 @@ class Collection::Reranker {
     PITH_ASSIGN_OR_RETURN(std::vector<Passage> found,
                           collection_.ReadExisting(passages));
     PITH_ASSIGN_OR_RETURN(const Matrix exact, ExactVectors(found));
+    tried_ += passages.size();
     const size_t first = scored_.size();
     for (size_t i = 0; i < found.size(); ++i) {
       scored_.push_back(
@@ -129,6 +142,8 @@ class Collection::Reranker {
     return scored_;
   }
   std::span<const Scored> scored() const { return scored_; }
+  // Passages given to Score.
+  size_t tried() const { return tried_; }
 
  private:
   // From the cache or the embedder.
@@ -166,6 +181,7 @@ class Collection::Reranker {
   const RequestContext& context_;
   SearchResult& result_;
   std::vector<Scored> scored_;
+  size_t tried_ = 0;
 };
 
 absl::StatusOr<SearchResult> Collection::Search(const SearchQuery& query,
@@ -264,11 +280,15 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
     const Generation& generation, std::span<const float> query,
     const SearchOptions& options, const RequestContext& context,
     Reranker& reranker, SearchResult& result) const {
+  const double widening = Widening(options);
+  const auto widened = [widening](size_t count) {
+    return static_cast<size_t>(widening * static_cast<double>(count));
+  };
   CandidateHeap heap(std::min(
       kMaxRerank,
-      std::max(kMinCandidates, options.recall_target
-                                   ? kCandidatesPerHit * options.k
-                                   : options.rerank + options.rerank / 2)));
+      options.recall_target
+          ? widened(std::max(kMinCandidates, kCandidatesPerHit * options.k))
+          : std::max(kMinCandidates, options.rerank + options.rerank / 2)));
   const std::function<bool()> cancelled = [&context] {
     return !CheckAlive(context).ok();
   };
@@ -276,12 +296,20 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
   result.candidates_scored = generation.delta->live();
 
   // A walk yields no more candidates than its beam.
-  const size_t beam =
-      std::max(options.beam, options.recall_target ? kBeamPerHit * options.k
-                                                   : options.rerank);
+  const size_t beam = std::max(
+      options.beam.value_or(std::min(kMaxBeam, widened(kMinBeam))),
+      options.recall_target ? kBeamPerHit * options.k : options.rerank);
   // Most segments share a codebook, and with it the query's tables.
   const Codebook* prepared_for = nullptr;
   std::unique_ptr<CodeQuery> prepared;
+  const auto is_two_level = [&options](const auto& segment) {
+    return options.mode == SearchMode::kTwoLevel && segment->has_graph();
+  };
+  // Of what may be recomputed, each two-level walk gets an equal part, and all
+  // that is found by code another.
+  size_t parts = 1 + static_cast<size_t>(std::count_if(
+                         generation.segments.begin(), generation.segments.end(),
+                         is_two_level));
   for (size_t i = 0; i < generation.segments.size(); ++i) {
     const Segment& segment = *generation.segments[i];
     if (segment.codebook().get() != prepared_for) {
@@ -293,8 +321,10 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
                                     .beam = beam,
                                     .cancelled = cancelled};
     absl::StatusOr<size_t> scored;
-    if (options.mode == SearchMode::kTwoLevel && segment.has_graph()) {
-      scored = FindTwoLevel(segment, search, options, reranker);
+    if (is_two_level(generation.segments[i])) {
+      scored =
+          FindTwoLevel(segment, search, options.k,
+                       (options.rerank - reranker.tried()) / parts--, reranker);
     } else {
       scored = segment.Find(search, static_cast<uint32_t>(i + 1), heap);
     }
@@ -324,7 +354,7 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
   std::stable_sort(
       believed.begin(), believed.end(),
       [](const auto& a, const auto& b) { return a.first.mean > b.first.mean; });
-  believed.resize(std::min(believed.size(), options.rerank));
+  believed.resize(std::min(believed.size(), options.rerank - reranker.tried()));
   RankedCandidates ranked;
   if (prepared_for != nullptr) {
     ranked.score_slope = static_cast<double>(prepared_for->score_slope());
@@ -338,10 +368,10 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
 
 absl::StatusOr<size_t> Collection::FindTwoLevel(const Segment& segment,
                                                 const Segment::Search& search,
-                                                const SearchOptions& options,
+                                                size_t k, size_t max_recomputed,
                                                 Reranker& reranker) {
-  TwoLevelOptions two_level = {.beam = std::max(options.k, kTwoLevelBeam),
-                               .max_recomputed = options.rerank,
+  TwoLevelOptions two_level = {.beam = std::max(k, kTwoLevelBeam),
+                               .max_recomputed = max_recomputed,
                                .cancelled = search.cancelled};
   PITH_ASSIGN_OR_RETURN(
       const TwoLevelResult found,

@@ -43,10 +43,10 @@ PassageSet PassageSet::Without(std::span<const PassageId> removed) const {
 }
 
 size_t PassageSet::memory_bytes() const {
-  size_t bytes = 0;
+  size_t bytes = layers_.capacity() * sizeof(layers_[0]);
   for (const auto& layer : layers_) {
-    // A slot and its control byte.
-    bytes += layer->capacity() * (sizeof(PassageId) + 1);
+    // Slots and their control bytes.
+    bytes += sizeof(Layer) + layer->capacity() * (sizeof(PassageId) + 1);
   }
   return bytes;
 }

@@ -111,6 +111,8 @@ class PassageStore {
   virtual absl::StatusOr<std::vector<PassageId>> ListPending(
       PassageId from, size_t limit) const = 0;
 
+  virtual absl::StatusOr<bool> IsPending(PassageId passage) const = 0;
+
   // Calls `visit` with every code, in order of passage id, until it returns a
   // status that is not OK; returns that status.
   virtual absl::Status VisitCodes(

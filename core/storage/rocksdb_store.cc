@@ -681,6 +681,12 @@ absl::StatusOr<std::vector<DocumentSummary>> RocksDbStore::ListDocuments(
   return documents;
 }
 
+absl::StatusOr<bool> RocksDbStore::IsPending(PassageId passage) const {
+  PITH_ASSIGN_OR_RETURN(const std::optional<std::string> mark,
+                        database_->Get(kPending, EncodePassageKey(passage)));
+  return mark.has_value();
+}
+
 absl::StatusOr<std::vector<PassageId>> RocksDbStore::ListPending(
     PassageId from, size_t limit) const {
   const std::unique_ptr<rocksdb::Iterator> it(

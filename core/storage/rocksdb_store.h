@@ -74,6 +74,7 @@ class RocksDbStore : public PassageStore {
   absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
       std::string_view prefix, std::optional<std::string_view> after,
       size_t limit) const override;
+  absl::StatusOr<bool> IsPending(PassageId passage) const override;
   absl::StatusOr<std::vector<PassageId>> ListPending(
       PassageId from, size_t limit) const override;
   absl::Status VisitCodes(

@@ -394,6 +394,9 @@ TEST_P(PassageStoreContract, PendingIsListedInOrderOfIdFromAnyPoint) {
     EXPECT_THAT(*store().ListPending(id(2, 1), 10),
                 ElementsAre(id(256), id(300)));
     EXPECT_THAT(*store().ListPending(id(301), 10), IsEmpty());
+    EXPECT_TRUE(*store().IsPending(id(2)));
+    EXPECT_FALSE(*store().IsPending(id(2, 1)));
+    EXPECT_FALSE(*store().IsPending(id(3)));
   });
 }
 

@@ -114,6 +114,11 @@ class InMemoryPassageStore : public PassageStore {
     return documents;
   }
 
+  absl::StatusOr<bool> IsPending(PassageId passage) const override {
+    MutexLock lock(mutex_);
+    return pending_.contains(passage);
+  }
+
   absl::StatusOr<std::vector<PassageId>> ListPending(
       PassageId from, size_t limit) const override {
     MutexLock lock(mutex_);

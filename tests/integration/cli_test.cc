@@ -474,8 +474,7 @@ TEST_F(Cli, CompactSaysWhenThereIsNothingToDo) {
   Result result = Run({"compact"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out,
-            "default: nothing to do: every passage is sealed, in one "
-            "segment\n");
+            "default: nothing to do: no passage waits to be sealed\n");
   report.mutable_compact()->set_delta_passages(312);
   report.mutable_compact()->set_required_passages(10'000);
   world_.reports = {report};

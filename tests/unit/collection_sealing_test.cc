@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "core/index/collection.h"
 #include "core/storage/rocksdb_store.h"
 #include "tests/collection_calls.h"
+#include "tests/fakes/forwarding_passage_store.h"
 #include "tests/fakes/hash_embedder.h"
 #include "tests/status_matchers.h"
 #include "tests/temp_directory.h"
@@ -35,6 +37,31 @@ using ::testing::SizeIs;
 
 // Enough to train a codebook of 256 centroids.
 constexpr int kEnough = 1100;
+
+// Fails some commits of a manifest.
+class FailingStore : public ForwardingPassageStore {
+ public:
+  struct Commits {
+    std::atomic<int> to_fail = 0;
+    std::atomic<int> manifests = 0;
+  };
+
+  FailingStore(std::shared_ptr<PassageStore> store, Commits& commits)
+      : ForwardingPassageStore(std::move(store)), commits_(commits) {}
+  absl::Status Commit(const StoreBatch& batch, Durability durability) override {
+    if (batch.manifest) {
+      ++commits_.manifests;
+      if (commits_.to_fail > 0) {
+        --commits_.to_fail;
+        return absl::InternalError("write to the log: an error for a test");
+      }
+    }
+    return ForwardingPassageStore::Commit(batch, durability);
+  }
+
+ private:
+  Commits& commits_;
+};
 
 class CollectionSealingTest : public testing::Test {
  protected:
@@ -62,7 +89,9 @@ class CollectionSealingTest : public testing::Test {
       return store.status();
     }
     absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
-        config_, segments(), *std::move(store), embedder_, options_);
+        config_, segments(),
+        std::make_unique<FailingStore>(*std::move(store), commits_), embedder_,
+        options_);
     if (!collection.ok()) {
       return collection.status();
     }
@@ -173,6 +202,7 @@ class CollectionSealingTest : public testing::Test {
   HashEmbedder embedder_;
   CollectionConfig config_;
   Collection::Options options_;
+  FailingStore::Commits commits_;
   std::unique_ptr<Collection> collection_;
 };
 
@@ -310,14 +340,75 @@ TEST_F(CollectionSealingTest, ACancelledCompactionChangesNothing) {
   EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
   EXPECT_EQ(collection_->GetStatus().segments, 1);
   EXPECT_OK(collection_->GetStatus().sealing_error);
+  EXPECT_THAT(Files(), SizeIs(2));
   ASSERT_OK(Compact());
   EXPECT_EQ(collection_->GetStatus().delta_passages, 0);
 }
 
 TEST_F(CollectionSealingTest, ClosingEndsWhoeverWaits) {
   StartSealed();
-  collection_->Close();
+  Put(kEnough, kEnough + 5);
+  std::thread closing;
+  std::thread waiting;
+  absl::Status second;
+  EXPECT_THAT(Compact([&](const CompactProgress& progress) {
+                if (progress.phase != SealPhase::kWriting) {
+                  return;
+                }
+                waiting = std::thread([&] { second = Compact().status(); });
+                closing = std::thread([this] { collection_->Close(); });
+                while (collection_->DeleteAndWait({"none"}).ok()) {
+                }
+              }),
+              StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  closing.join();
+  waiting.join();
+  EXPECT_THAT(second, StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  EXPECT_OK(collection_->GetStatus().sealing_error);
   EXPECT_THAT(Compact(), StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  ASSERT_OK(Open());
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
+}
+
+TEST_F(CollectionSealingTest, SegmentsThatAreMostlyDeadAreReplaced) {
+  StartSealed();
+  std::vector<std::string> ids;
+  for (int i = 0; i < kEnough / 2; ++i) {
+    ids.push_back(absl::StrCat("doc", i));
+  }
+  ASSERT_OK(collection_->DeleteAndWait(ids));
+  EXPECT_EQ(collection_->GetStatus().dead_passages, kEnough / 2);
+  ASSERT_OK(collection_->DeleteAndWait({absl::StrCat("doc", kEnough / 2)}));
+  const absl::Time limit = absl::Now() + absl::Seconds(60);
+  while (collection_->GetStatus().dead_passages > 0 && absl::Now() < limit) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  const CollectionStatus status = collection_->GetStatus();
+  EXPECT_EQ(status.dead_passages, 0);
+  EXPECT_EQ(status.sealed_passages, kEnough - kEnough / 2 - 1);
+  EXPECT_THAT(Find(Text(kEnough - 1)),
+              Contains(absl::StrCat("doc", kEnough - 1)));
+}
+
+TEST_F(CollectionSealingTest, AfterAFailedCommitNoFileIsWrittenTwice) {
+  StartSealed();
+  Put(kEnough, kEnough + 5);
+  commits_.to_fail = 1;
+  EXPECT_THAT(Compact(), StatusIs(absl::StatusCode::kInternal, "a test"));
+  EXPECT_EQ(commits_.manifests, 1);
+  EXPECT_THAT(Files(), SizeIs(3)) << "the manifest may name it";
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
+  // The next one settles first what the manifest is.
+  commits_.to_fail = 1;
+  EXPECT_THAT(Compact(), StatusIs(absl::StatusCode::kInternal, "a test"));
+  EXPECT_EQ(commits_.manifests, 2);
+  EXPECT_THAT(Files(), SizeIs(3));
+  ASSERT_OK(Compact());
+  EXPECT_EQ(commits_.manifests, 4);
+  EXPECT_THAT(Files(), SizeIs(2));
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 0);
+  ASSERT_OK(Open());
+  EXPECT_EQ(collection_->GetStatus().sealed_passages, kEnough + 5);
 }
 
 TEST_F(CollectionSealingTest, AFailureToWriteLosesNothingAndIsReported) {
@@ -371,7 +462,8 @@ TEST_F(CollectionSealingTest, ASegmentWithAGraphIsWalked) {
   ASSERT_OK(WaitSearchable(*collection_));
   ASSERT_OK(Compact());
   ASSERT_OK(collection_->DeleteAndWait({"doc5"}));
-  const SearchOptions few = {.recall_target = std::nullopt, .rerank = 60};
+  const SearchOptions few = {
+      .recall_target = std::nullopt, .rerank = 60, .beam = 100};
   const absl::StatusOr<SearchResult> found =
       collection_->Search(Text(3), few, {});
   ASSERT_OK(found);
@@ -385,6 +477,14 @@ TEST_F(CollectionSealingTest, ASegmentWithAGraphIsWalked) {
   two_level.rerank = kMaxRerank;
   EXPECT_GT(Recall(two_level), 0.85);
   EXPECT_THAT(Find(Text(5), two_level), Not(Contains("doc5")));
+  // The bound holds for walk and delta together.
+  Put(kEnough, kEnough + 40);
+  two_level.rerank = 30;
+  const absl::StatusOr<SearchResult> bound =
+      collection_->Search(Text(3), two_level, {});
+  ASSERT_OK(bound);
+  EXPECT_LE(bound->passages_reranked, 30);
+  EXPECT_GT(bound->passages_reranked, 20);
 }
 
 TEST_F(CollectionSealingTest, ARecallTargetDecidesHowMuchIsRecomputed) {

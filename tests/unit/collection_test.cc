@@ -16,6 +16,7 @@
 
 #include "core/base/reason.h"
 #include "tests/collection_calls.h"
+#include "tests/fakes/forwarding_passage_store.h"
 #include "tests/fakes/hash_embedder.h"
 #include "tests/fakes/in_memory_passage_store.h"
 #include "tests/status_matchers.h"
@@ -27,59 +28,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-// Hands every call to a store that outlives the collection, so that it can be
-// opened again.
-class SharedStore : public PassageStore {
- public:
-  explicit SharedStore(std::shared_ptr<InMemoryPassageStore> store)
-      : store_(std::move(store)) {}
-  absl::Status Commit(const StoreBatch& batch, Durability durability) override {
-    return store_->Commit(batch, durability);
-  }
-  absl::StatusOr<StoreCounts> GetCounts() const override {
-    return store_->GetCounts();
-  }
-  absl::StatusOr<std::optional<DocumentNumber>> FindDocument(
-      std::string_view id) const override {
-    return store_->FindDocument(id);
-  }
-  absl::StatusOr<std::optional<DocumentRecord>> GetDocument(
-      DocumentNumber number) const override {
-    return store_->GetDocument(number);
-  }
-  absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
-      std::span<const PassageId> ids) const override {
-    return store_->GetPassages(ids);
-  }
-  absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
-      std::string_view prefix, std::optional<std::string_view> after,
-      size_t limit) const override {
-    return store_->ListDocuments(prefix, after, limit);
-  }
-  absl::StatusOr<std::vector<PassageId>> ListPending(
-      PassageId from, size_t limit) const override {
-    return store_->ListPending(from, limit);
-  }
-  absl::Status VisitCodes(
-      const std::function<absl::Status(PassageId, std::string_view)>& visit)
-      const override {
-    return store_->VisitCodes(visit);
-  }
-  absl::Status VisitTombstones(
-      const std::function<absl::Status(PassageId)>& visit) const override {
-    return store_->VisitTombstones(visit);
-  }
-  absl::StatusOr<std::optional<std::string>> GetManifest() const override {
-    return store_->GetManifest();
-  }
-  absl::Status Settle(std::atomic<bool>& cancelled) override {
-    return store_->Settle(cancelled);
-  }
-
- private:
-  const std::shared_ptr<InMemoryPassageStore> store_;
-};
 
 class CollectionTest : public testing::Test {
  protected:
@@ -96,7 +44,7 @@ class CollectionTest : public testing::Test {
     collection_.reset();
     absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
         config_, temp_.path() / "segments",
-        std::make_unique<SharedStore>(store_), embedder_, options_);
+        std::make_unique<ForwardingPassageStore>(store_), embedder_, options_);
     ASSERT_OK(collection);
     collection_ = *std::move(collection);
   }
@@ -510,9 +458,9 @@ TEST_F(CollectionTest, AVectorOrAPassageCanBeTheQuery) {
 
 TEST_F(CollectionTest, AnotherModelIsRefusedWithBothNames) {
   HashEmbedder other("another-fingerprint");
-  absl::StatusOr<std::unique_ptr<Collection>> opened =
-      Collection::Open(config_, temp_.path() / "segments",
-                       std::make_unique<SharedStore>(store_), other, options_);
+  absl::StatusOr<std::unique_ptr<Collection>> opened = Collection::Open(
+      config_, temp_.path() / "segments",
+      std::make_unique<ForwardingPassageStore>(store_), other, options_);
   EXPECT_THAT(opened, StatusIs(absl::StatusCode::kFailedPrecondition,
                                "not with \"hash\" (another-finger"));
   EXPECT_EQ(ReasonOf(opened.status()), "MODEL_MISMATCH");
@@ -528,8 +476,8 @@ TEST_F(CollectionTest, ACodeOfTheWrongSizeIsDataLoss) {
       {.id = MakePassageId(DocumentNumber{1}, 0), .bytes = "short"});
   ASSERT_OK(store_->Commit(batch, Durability::kSynced));
   EXPECT_THAT(Collection::Open(config_, temp_.path() / "segments",
-                               std::make_unique<SharedStore>(store_), embedder_,
-                               options_),
+                               std::make_unique<ForwardingPassageStore>(store_),
+                               embedder_, options_),
               StatusIs(absl::StatusCode::kDataLoss, "5 bytes"));
 }
 
@@ -542,8 +490,8 @@ TEST_F(CollectionTest, CountsThatDoNotAddUpAreDataLoss) {
   ++batch.counts.passages;
   ASSERT_OK(store_->Commit(batch, Durability::kSynced));
   EXPECT_THAT(Collection::Open(config_, temp_.path() / "segments",
-                               std::make_unique<SharedStore>(store_), embedder_,
-                               options_),
+                               std::make_unique<ForwardingPassageStore>(store_),
+                               embedder_, options_),
               StatusIs(absl::StatusCode::kDataLoss, "add up"));
 }
 

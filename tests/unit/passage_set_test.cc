@@ -41,7 +41,7 @@ TEST(PassageSet, AddingOneAtATimeKeepsFewLayers) {
     set = set.With(std::vector{PassageId{id}});
   }
   EXPECT_EQ(set.size(), 3000u);
-  // Many layers would take a table each.
+  // A layer for each would take more.
   EXPECT_LT(set.memory_bytes(), 3000u * 9 * 4);
 }
 
