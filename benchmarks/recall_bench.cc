@@ -245,9 +245,9 @@ int Main(int argc, char** argv) {
                  "beams of walks on codes: rows for each")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
-  app.add_flag("--from-delta", config.options.from_delta,
-               "make trained codes from decoded delta codes, as the daemon "
-               "does, and not from exact vectors");
+  app.add_flag("--from-exact", config.options.from_exact,
+               "make trained codes from exact vectors, and not from decoded "
+               "delta codes, as the daemon does");
   app.add_option("--threads", config.options.threads, "threads of builds")
       ->check(CLI::PositiveNumber);
   app.add_option("--model", config.cache.model, "directory of the model")

@@ -32,9 +32,9 @@ struct RecallOptions {
   std::vector<size_t> recompute;
   // Beams of graph walks on codes; rows for each.
   std::vector<size_t> beams;
-  // Trained codes are made of vectors that went through the delta's codes, as
-  // in the daemon, and not of the exact ones.
-  bool from_delta = false;
+  // Trained codes are made of exact vectors, and not of vectors that went
+  // through the delta's codes, as in the daemon.
+  bool from_exact = false;
   // Of builds; queries run on one.
   int threads = 1;
 };
