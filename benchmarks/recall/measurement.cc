@@ -50,9 +50,9 @@ absl::StatusOr<Measured> RunQueries(const RecallInput& input,
   return measured;
 }
 
-// The row for the first `recompute` passages of each outcome.
+// The row for the first counts[q] passages of each outcome.
 RecallRow Summarize(const RecallInput& input, const StrategyFacts& facts,
-                    const Measured& measured, size_t recompute) {
+                    const Measured& measured, std::span<const size_t> counts) {
   RecallRow row{.facts = facts,
                 .n = input.passages.rows(),
                 .walk_ms_p50 = measured.walk_ms_p50};
@@ -60,8 +60,7 @@ RecallRow Summarize(const RecallInput& input, const StrategyFacts& facts,
   for (size_t q = 0; q < measured.outcomes.size(); ++q) {
     const SearchOutcome& outcome = measured.outcomes[q];
     const auto scores =
-        std::span<const float>(measured.scores[q])
-            .first(std::min(recompute, measured.scores[q].size()));
+        std::span<const float>(measured.scores[q]).first(counts[q]);
     row.recall_at_3 += input.truth.Recall(q, 3, scores) / count;
     row.recall_at_10 += input.truth.Recall(q, 10, scores) / count;
     row.recomputed_per_query += static_cast<double>(outcome.recomputed) / count;
@@ -81,21 +80,32 @@ double Total(const PassageBytes& bytes) {
 
 }  // namespace
 
+RecomputePoint FixedPoint(size_t count) {
+  return {.setting = absl::StrCat("recompute ", count),
+          .count = [count](const SearchOutcome& outcome,
+                           std::span<const float> /*exact*/) {
+            return std::min(count, outcome.passages.size());
+          }};
+}
+
 absl::StatusOr<std::vector<RecallRow>> MeasureCandidates(
     const RecallInput& input, const StrategyFacts& facts,
-    std::string_view setting, std::span<const size_t> points,
+    std::string_view setting, std::span<const RecomputePoint> points,
     const SearchFunction& search) {
   PITH_ASSIGN_OR_RETURN(const Measured measured, RunQueries(input, search));
   std::vector<RecallRow> rows;
-  for (const size_t point : points) {
-    RecallRow row = Summarize(input, facts, measured, point);
-    for (const SearchOutcome& outcome : measured.outcomes) {
+  for (const RecomputePoint& point : points) {
+    std::vector<size_t> counts;
+    for (size_t q = 0; q < measured.outcomes.size(); ++q) {
+      counts.push_back(point.count(measured.outcomes[q], measured.scores[q]));
+    }
+    RecallRow row = Summarize(input, facts, measured, counts);
+    for (const size_t count : counts) {
       row.recomputed_per_query +=
-          static_cast<double>(std::min(point, outcome.passages.size())) /
-          static_cast<double>(measured.outcomes.size());
+          static_cast<double>(count) / static_cast<double>(counts.size());
     }
     row.setting = absl::StrCat(AbslView(setting), setting.empty() ? "" : ", ",
-                               "recompute ", point);
+                               point.setting);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -106,7 +116,11 @@ absl::StatusOr<RecallRow> MeasureResults(const RecallInput& input,
                                          std::string_view setting,
                                          const SearchFunction& search) {
   PITH_ASSIGN_OR_RETURN(const Measured measured, RunQueries(input, search));
-  RecallRow row = Summarize(input, facts, measured, input.passages.rows());
+  std::vector<size_t> counts;
+  for (const SearchOutcome& outcome : measured.outcomes) {
+    counts.push_back(outcome.passages.size());
+  }
+  RecallRow row = Summarize(input, facts, measured, counts);
   row.setting = setting;
   return row;
 }

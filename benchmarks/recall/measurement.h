@@ -14,6 +14,7 @@
 #include "benchmarks/recall/artifact_cache.h"
 #include "benchmarks/recall/truth.h"
 #include "core/base/matrix.h"
+#include "core/index/recompute_policy.h"
 
 namespace pith {
 
@@ -73,6 +74,8 @@ struct RecallRow {
 struct SearchOutcome {
   // Passages, best first by the strategy's own ranking; none twice.
   std::vector<uint32_t> passages;
+  // Of each of them, if the strategy has any.
+  std::vector<ScoreBelief> beliefs;
   // How many passages were recomputed to get there.
   size_t recomputed = 0;
   // How often a query was compared with something stored.
@@ -82,13 +85,25 @@ struct SearchOutcome {
 using SearchFunction =
     std::function<absl::StatusOr<SearchOutcome>(std::span<const float> query)>;
 
-// Runs all queries on this thread. A row for each of `points`: the first so
-// many passages of each outcome are recomputed, beyond what the search did
-// itself, and ranked by their exact score. Walk times are those of `search`
-// alone.
+// How far down an outcome's passages are recomputed.
+struct RecomputePoint {
+  // The knob's value, such as "recompute 30".
+  std::string setting;
+  // How many passages, from the first on; `exact` are the scores of all.
+  std::function<size_t(const SearchOutcome& outcome,
+                       std::span<const float> exact)>
+      count;
+};
+
+// The same number for all queries, or all that there are.
+RecomputePoint FixedPoint(size_t count);
+
+// Runs all queries in order on this thread. A row for each of `points`: so many
+// passages of each outcome are recomputed, beyond what the search did itself,
+// and ranked by their exact score. Walk times are those of `search` alone.
 absl::StatusOr<std::vector<RecallRow>> MeasureCandidates(
     const RecallInput& input, const StrategyFacts& facts,
-    std::string_view setting, std::span<const size_t> points,
+    std::string_view setting, std::span<const RecomputePoint> points,
     const SearchFunction& search);
 
 // One row: all that an outcome lists is ranked by exact scores, which the

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
@@ -48,7 +49,8 @@ SearchFunction From(uint32_t first) {
 TEST(MeasureCandidates, GivesARowForEachPoint) {
   const TempDirectory cache;
   const RecallInput input = ArcInput(cache);
-  const std::vector<size_t> points = {3, 8, 100};
+  const std::vector<RecomputePoint> points = {FixedPoint(3), FixedPoint(8),
+                                              FixedPoint(100)};
   const auto rows =
       MeasureCandidates(input, {.name = "s"}, "beam 5", points, From(2));
   ASSERT_OK(rows);
@@ -65,6 +67,27 @@ TEST(MeasureCandidates, GivesARowForEachPoint) {
   EXPECT_DOUBLE_EQ((*rows)[0].code_evaluations_per_query, 7);
   EXPECT_EQ((*rows)[0].setting, "beam 5, recompute 3");
   EXPECT_EQ((*rows)[0].n, 20U);
+}
+
+TEST(MeasureCandidates, APointMayChooseByExactScores) {
+  const TempDirectory cache;
+  const RecallInput input = ArcInput(cache);
+  const std::vector<RecomputePoint> points = {
+      {.setting = "near",
+       .count = [](const SearchOutcome& outcome, std::span<const float> exact) {
+         EXPECT_EQ(exact.size(), outcome.passages.size());
+         // Passages 2 to 5 of 20.
+         return static_cast<size_t>(std::count_if(
+             exact.begin(), exact.end(),
+             [](float score) { return score > std::cos(0.275F); }));
+       }}};
+  const auto rows =
+      MeasureCandidates(input, {.name = "s"}, "", points, From(2));
+  ASSERT_OK(rows);
+  ASSERT_THAT(*rows, SizeIs(1));
+  EXPECT_DOUBLE_EQ((*rows)[0].recall_at_10, 0.4);
+  EXPECT_DOUBLE_EQ((*rows)[0].recomputed_per_query, 6);
+  EXPECT_EQ((*rows)[0].setting, "near");
 }
 
 TEST(MeasureResults, RecomputesNothingMore) {

@@ -1,11 +1,14 @@
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "benchmarks/recall/strategies.h"
+#include "core/base/vector_math.h"
 #include "tests/recall_input.h"
 #include "tests/status_matchers.h"
 #include "tests/temp_directory.h"
@@ -174,6 +177,37 @@ TEST_F(SegmentStrategiesTest, CodesOfDecodedDeltaCodesAreNearlyAsGood) {
   EXPECT_NE((*decoded)[0].recall_at_10, (*exact)[0].recall_at_10);
   EXPECT_NEAR((*decoded)[0].recall_at_10, (*exact)[0].recall_at_10, 0.15);
   EXPECT_DOUBLE_EQ((*decoded)[1].recall_at_10, 1);
+}
+
+TEST_F(SegmentStrategiesTest, ARowDoesNotDependOnOtherRows) {
+  // Every other passage lies near few directions, and so is coded better:
+  // corrections differ, and reorder candidates.
+  Matrix passages = RandomUnitRows(300, 96, 1);
+  for (size_t i = 0; i < passages.rows(); i += 2) {
+    const std::span<float> row = passages.row(i);
+    for (size_t j = 12; j < row.size(); ++j) {
+      row[j] *= 0.3F;
+    }
+    const float norm = Norm(row);
+    for (float& value : row) {
+      value /= norm;
+    }
+  }
+  const RecallInput input = MakeRecallInput(
+      std::move(passages), RandomUnitRows(100, 96, 2), cache_.path());
+  const std::vector<size_t> counts = {5, 12, 300};
+  options_.recompute = counts;
+  const auto together = Named("flat-opq96x4").run(input, options_);
+  ASSERT_OK(together);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    SCOPED_TRACE(counts[i]);
+    options_.recompute = {counts[i]};
+    const auto alone = Named("flat-opq96x4").run(input, options_);
+    ASSERT_OK(alone);
+    EXPECT_EQ((*alone)[0].setting, (*together)[i].setting);
+    EXPECT_DOUBLE_EQ((*alone)[0].recall_at_3, (*together)[i].recall_at_3);
+    EXPECT_DOUBLE_EQ((*alone)[0].recall_at_10, (*together)[i].recall_at_10);
+  }
 }
 
 TEST_F(SegmentStrategiesTest, AHigherTargetRecomputesMore) {
