@@ -12,8 +12,13 @@
 //    "memory_bytes_per_passage", "build_seconds", "setting"}
 //
 // Recall at k is the share of the exact k that are among what is ranked at
-// last; of passages that tie, any counts. Milliseconds are CPU time of the scan
-// or walk with the preparation of the query, without recomputing and ranking.
+// last; of passages that tie, any counts. Milliseconds are CPU time of the
+// preparation of the query and the scan or walk, to its ordered candidates.
+// Exact scores of recomputed passages and what is decided from them are not
+// part of it: walks that need them to go on (graph-two-level-*,
+// hnsw-graph-recompute) read scores computed before. Only "exact" has nothing
+// else to scan. Scores of stored vectors that a walk reads (hnsw-graph-f32) are
+// part of it, those that rank its candidates at last are not.
 // Bytes are the index's without codebook, text and metadata; other projects'
 // indexes are counted as they keep them. "setting" is the knob's value of a row
 // where a strategy has one.

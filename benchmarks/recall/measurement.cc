@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "glog/logging.h"
 
 #include "benchmarks/ranking_metrics.h"
+#include "benchmarks/recall/inner_products.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/base/vector_math.h"
@@ -123,6 +125,35 @@ absl::StatusOr<RecallRow> MeasureResults(const RecallInput& input,
   RecallRow row = Summarize(input, facts, measured, counts);
   row.setting = setting;
   return row;
+}
+
+absl::StatusOr<RecallRow> MeasureInterleaved(
+    const RecallInput& input, const StrategyFacts& facts,
+    std::string_view setting,
+    const std::function<absl::StatusOr<SearchOutcome>(
+        std::span<const float> query, ExactScore exact)>& search) {
+  // Of all queries before any is clocked, which would else find in the caches
+  // what its first run has read.
+  std::vector<std::vector<float>> asked(input.queries.rows());
+  for (size_t q = 0; q < input.queries.rows(); ++q) {
+    const std::span<const float> query = input.queries.row(q);
+    const auto compute = [&](uint32_t passage) {
+      float& score = asked[q].emplace_back();
+      InnerProducts(query, input.passages, passage, {&score, 1});
+      return score;
+    };
+    PITH_RETURN_IF_ERROR(search(query, compute).status());
+  }
+  size_t q = 0;
+  return MeasureResults(input, facts, setting,
+                        [&](std::span<const float> query) {
+                          const std::vector<float>& scores = asked[q++];
+                          size_t next = 0;
+                          return search(query, [&](uint32_t /*passage*/) {
+                            CHECK_LT(next, scores.size());
+                            return scores[next++];
+                          });
+                        });
 }
 
 nlohmann::ordered_json ToJson(const RecallRow& row) {

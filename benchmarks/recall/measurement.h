@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 
@@ -112,6 +113,19 @@ absl::StatusOr<RecallRow> MeasureResults(const RecallInput& input,
                                          const StrategyFacts& facts,
                                          std::string_view setting,
                                          const SearchFunction& search);
+
+// The exact score of a passage that a search recomputes as it goes.
+using ExactScore = absl::FunctionRef<float(uint32_t passage)>;
+
+// The same, of a search that needs exact scores to go on. Walk times are
+// without computing them: it runs twice, and the second time, which is clocked,
+// reads what it asked for the first time. So it asks for the same ones, in the
+// same order, each time it is run.
+absl::StatusOr<RecallRow> MeasureInterleaved(
+    const RecallInput& input, const StrategyFacts& facts,
+    std::string_view setting,
+    const std::function<absl::StatusOr<SearchOutcome>(
+        std::span<const float> query, ExactScore exact)>& search);
 
 nlohmann::ordered_json ToJson(const RecallRow& row);
 

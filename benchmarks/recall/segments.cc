@@ -14,7 +14,6 @@
 #include "benchmarks/recall/strategies.h"
 #include "core/base/ids.h"
 #include "core/base/status_macros.h"
-#include "core/base/vector_math.h"
 #include "core/codes/codebook_training.h"
 #include "core/index/candidates.h"
 #include "core/index/passage_set.h"
@@ -174,9 +173,9 @@ absl::StatusOr<std::vector<RecallRow>> RunAdaptive(const RecallInput& input,
   return RunPoints(input, options, segment, facts, points);
 }
 
-absl::StatusOr<SearchOutcome> SearchTwoLevel(const RecallInput& input,
-                                             const Segment& segment,
+absl::StatusOr<SearchOutcome> SearchTwoLevel(const Segment& segment,
                                              std::span<const float> query,
+                                             ExactScore exact,
                                              const TwoLevelOptions& options) {
   const PassageSet dead;
   const std::unique_ptr<CodeQuery> prepared =
@@ -191,8 +190,7 @@ absl::StatusOr<SearchOutcome> SearchTwoLevel(const RecallInput& input,
           options,
           [&](std::span<const PassageId> passages, std::span<float> out) {
             for (size_t i = 0; i < passages.size(); ++i) {
-              out[i] =
-                  Dot(query, input.passages.row(PassageNumber(passages[i])));
+              out[i] = exact(PassageNumber(passages[i]));
             }
             return absl::OkStatus();
           }));
@@ -213,10 +211,10 @@ absl::StatusOr<std::vector<RecallRow>> RunTwoLevel(
     for (const size_t beam : kTwoLevelBeams) {
       PITH_ASSIGN_OR_RETURN(
           RecallRow row,
-          MeasureResults(
+          MeasureInterleaved(
               input, facts, absl::StrCat("share ", share, ", beam ", beam),
-              [&](std::span<const float> query) {
-                return SearchTwoLevel(input, segment, query,
+              [&](std::span<const float> query, ExactScore exact) {
+                return SearchTwoLevel(segment, query, exact,
                                       {.beam = beam, .recompute_share = share});
               }));
       rows.push_back(std::move(row));

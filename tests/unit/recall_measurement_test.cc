@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 
 #include "benchmarks/recall/measurement.h"
+#include "core/base/vector_math.h"
 #include "tests/recall_input.h"
 #include "tests/status_matchers.h"
 #include "tests/temp_directory.h"
@@ -99,6 +100,29 @@ TEST(MeasureResults, RecomputesNothingMore) {
   EXPECT_DOUBLE_EQ(row->recall_at_10, 0.9);
   EXPECT_DOUBLE_EQ(row->recomputed_per_query, 2);
   EXPECT_EQ(row->setting, "ef 8");
+}
+
+TEST(MeasureInterleaved, ReadsTheSecondTimeWhatWasComputedTheFirst) {
+  const TempDirectory cache;
+  const RecallInput input = MakeRecallInput(
+      RandomUnitRows(20, 8, 1), RandomUnitRows(3, 8, 2), cache.path());
+  std::vector<std::vector<float>> asked;
+  const auto row = MeasureInterleaved(
+      input, {.name = "s"}, "beam 2",
+      [&](std::span<const float> /*query*/,
+          ExactScore exact) -> absl::StatusOr<SearchOutcome> {
+        asked.push_back({exact(3), exact(7), exact(0)});
+        return SearchOutcome{.passages = {0, 3}, .recomputed = 3};
+      });
+  ASSERT_OK(row);
+  ASSERT_THAT(asked, SizeIs(6));
+  for (size_t q = 0; q < 3; ++q) {
+    EXPECT_EQ(asked[q + 3], asked[q]);
+    EXPECT_NEAR(asked[q][1], Dot(input.queries.row(q), input.passages.row(7)),
+                1e-6);
+  }
+  EXPECT_DOUBLE_EQ(row->recomputed_per_query, 3);
+  EXPECT_EQ(row->setting, "beam 2");
 }
 
 TEST(MeasureResults, FailsAsTheSearchDoes) {
