@@ -8,7 +8,8 @@
 //
 //   {"strategy", "code_bytes", "n", "recall_at_3", "recall_at_10",
 //    "recomputed_per_query", "code_evaluations_per_query", "walk_ms_p50",
-//    "bytes_per_passage": {"codes", "graph", "ids", "other", "total"},
+//    "bytes_per_passage": {"codes", "graph", "ids", "other", "total",
+//                          "codebook"},
 //    "memory_bytes_per_passage", "build_seconds", "setting"}
 //
 // Recall at k is the share of the exact k that are among what is ranked at
@@ -19,9 +20,11 @@
 // hnsw-graph-recompute) read scores computed before. Only "exact" has nothing
 // else to scan. Scores of stored vectors that a walk reads (hnsw-graph-f32) are
 // part of it, those that rank its candidates at last are not.
-// Bytes are the index's without codebook, text and metadata; other projects'
-// indexes are counted as they keep them. "setting" is the knob's value of a row
-// where a strategy has one.
+// Bytes are the index's without text and metadata; other projects' indexes are
+// counted as they keep them. What is trained and shared by all passages (a
+// codebook; of ivf-recompute the centroids, which are more the more passages
+// there are) is "codebook", no part of the total or of the bytes in memory.
+// "setting" is the knob's value of a row where a strategy has one.
 //
 // Exit status: 0, 2 after an error, 77 if data, model or worker are missing.
 

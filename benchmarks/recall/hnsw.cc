@@ -141,7 +141,10 @@ absl::StatusOr<std::vector<RecallRow>> RunProductCodes(
       .bytes = {.codes = code_bytes,
                 .graph = links.faiss_bytes,
                 .other = static_cast<double>(input.passages.columns() *
-                                             sizeof(float))},
+                                             sizeof(float)),
+                .codebook =
+                    static_cast<double>(codes.centroids.values().size_bytes()) /
+                    static_cast<double>(input.passages.rows())},
       .memory_bytes_per_passage = code_bytes + links.faiss_bytes,
       .build_seconds = links.build_seconds + built.build_seconds};
   return Sweep(input, facts, *links.hnsw,

@@ -137,11 +137,12 @@ absl::StatusOr<std::vector<RecallRow>> Run(const RecallInput& input,
       vector_bytes * static_cast<double>(clusters.centroids.rows()) / n;
   const double stored =
       vector_bytes * static_cast<double>(clusters.stored_vectors) / n;
-  const StrategyFacts facts{
-      .name = "ivf-recompute",
-      .bytes = {.ids = sizeof(uint32_t), .other = centroids + stored},
-      .memory_bytes_per_passage = sizeof(uint32_t) + centroids,
-      .build_seconds = clusters.build_seconds};
+  const StrategyFacts facts{.name = "ivf-recompute",
+                            .bytes = {.ids = sizeof(uint32_t),
+                                      .other = stored,
+                                      .codebook = centroids},
+                            .memory_bytes_per_passage = sizeof(uint32_t),
+                            .build_seconds = clusters.build_seconds};
   std::vector<RecallRow> rows;
   for (const size_t probes : kProbes) {
     const auto search =

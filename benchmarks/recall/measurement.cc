@@ -172,22 +172,25 @@ nlohmann::ordered_json ToJson(const RecallRow& row) {
         {"graph", Rounded(bytes.graph)},
         {"ids", Rounded(bytes.ids)},
         {"other", Rounded(bytes.other)},
-        {"total", Rounded(Total(bytes))}}},
+        {"total", Rounded(Total(bytes))},
+        {"codebook", Rounded(bytes.codebook)}}},
       {"memory_bytes_per_passage", Rounded(row.facts.memory_bytes_per_passage)},
       {"build_seconds", Rounded(row.facts.build_seconds)},
       {"setting", row.setting}};
 }
 
 void PrintTable(std::span<const RecallRow> rows) {
-  absl::PrintF("%-24s %-24s %8s %6s %6s %10s %10s %9s %8s %8s %8s\n",
+  absl::PrintF("%-24s %-24s %8s %6s %6s %10s %10s %9s %8s %10s %8s %8s\n",
                "strategy", "setting", "n", "R@3", "R@10", "recomputed",
-               "evaluated", "walk ms", "disk B", "memory B", "build s");
+               "evaluated", "walk ms", "disk B", "codebook B", "memory B",
+               "build s");
   for (const RecallRow& row : rows) {
     absl::PrintF(
-        "%-24s %-24s %8d %6.3f %6.3f %10.1f %10.1f %9.3f %8.1f %8.1f %8.1f\n",
+        "%-24s %-24s %8d %6.3f %6.3f %10.1f %10.1f %9.3f %8.1f %10.2f %8.1f "
+        "%8.1f\n",
         row.facts.name, row.setting, row.n, row.recall_at_3, row.recall_at_10,
         row.recomputed_per_query, row.code_evaluations_per_query,
-        row.walk_ms_p50, Total(row.facts.bytes),
+        row.walk_ms_p50, Total(row.facts.bytes), row.facts.bytes.codebook,
         row.facts.memory_bytes_per_passage, row.facts.build_seconds);
   }
 }

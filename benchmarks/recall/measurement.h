@@ -47,6 +47,10 @@ struct PassageBytes {
   double graph = 0;
   double ids = 0;
   double other = 0;
+  // What was trained and all passages share, by their number: a codebook, or
+  // clusters' centroids. Not part of the total, nor of what is counted in
+  // memory.
+  double codebook = 0;
 };
 
 // What is known of a strategy before it meets a query.

@@ -102,7 +102,10 @@ absl::StatusOr<const SealedPassages*> SegmentShelf::Get(
                 .bytes = {.codes = codes / n,
                           .graph = graph / n,
                           .ids = ids / n,
-                          .other = (total - codes - graph - ids) / n},
+                          .other = (total - codes - graph - ids) / n,
+                          .codebook = static_cast<double>(
+                                          coded->codebook->Serialize().size()) /
+                                      n},
                 .build_seconds = coded->seconds + seconds}};
   PITH_ASSIGN_OR_RETURN(
       sealed.segment,

@@ -136,26 +136,29 @@ TEST(MeasureResults, FailsAsTheSearchDoes) {
 }
 
 TEST(RecallRow, AsJsonHasTheFieldsInOrder) {
-  const RecallRow row{
-      .facts = {.name = "s",
-                .code_bytes = 49,
-                .bytes = {.codes = 49, .graph = 8, .ids = 3, .other = 0.5},
-                .memory_bytes_per_passage = 70,
-                .build_seconds = 1.5},
-      .setting = "recompute 30",
-      .n = 100,
-      .recall_at_3 = 0.99,
-      .recall_at_10 = 0.95,
-      .recomputed_per_query = 30,
-      .code_evaluations_per_query = 100,
-      .walk_ms_p50 = 0.25};
+  const RecallRow row{.facts = {.name = "s",
+                                .code_bytes = 49,
+                                .bytes = {.codes = 49,
+                                          .graph = 8,
+                                          .ids = 3,
+                                          .other = 0.5,
+                                          .codebook = 4},
+                                .memory_bytes_per_passage = 70,
+                                .build_seconds = 1.5},
+                      .setting = "recompute 30",
+                      .n = 100,
+                      .recall_at_3 = 0.99,
+                      .recall_at_10 = 0.95,
+                      .recomputed_per_query = 30,
+                      .code_evaluations_per_query = 100,
+                      .walk_ms_p50 = 0.25};
   EXPECT_EQ(ToJson(row).dump(),
             "{\"strategy\":\"s\",\"code_bytes\":49,\"n\":100,"
             "\"recall_at_3\":0.99,\"recall_at_10\":0.95,"
             "\"recomputed_per_query\":30.0,"
             "\"code_evaluations_per_query\":100.0,\"walk_ms_p50\":0.25,"
             "\"bytes_per_passage\":{\"codes\":49.0,\"graph\":8.0,\"ids\":3.0,"
-            "\"other\":0.5,\"total\":60.5},"
+            "\"other\":0.5,\"total\":60.5,\"codebook\":4.0},"
             "\"memory_bytes_per_passage\":70.0,\"build_seconds\":1.5,"
             "\"setting\":\"recompute 30\"}");
 }

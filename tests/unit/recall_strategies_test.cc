@@ -106,6 +106,7 @@ TEST_F(StrategiesTest, ProductCodesRescoredFromVectorsFindAllWithALargeQueue) {
   // Four dimensions a byte.
   EXPECT_EQ(rows->back().facts.code_bytes, 4U);
   EXPECT_DOUBLE_EQ(rows->back().facts.bytes.other, 64);
+  EXPECT_DOUBLE_EQ(rows->back().facts.bytes.codebook, 256 * 64.0 / 300);
 }
 
 TEST_F(StrategiesTest, IvfRecomputesProbedClustersThatAreNotStored) {
@@ -125,6 +126,8 @@ TEST_F(StrategiesTest, IvfRecomputesProbedClustersThatAreNotStored) {
   EXPECT_GT(last, 250);
   EXPECT_GT(rows->back().recall_at_10, 0.99);
   EXPECT_LT(rows->front().recall_at_10, 0.5);
+  EXPECT_DOUBLE_EQ(rows->front().facts.bytes.codebook, clusters * 64 / 300);
+  EXPECT_DOUBLE_EQ(rows->front().facts.memory_bytes_per_passage, 4);
 }
 
 // Trained codes want as many dimensions as they have parts.
@@ -154,6 +157,8 @@ TEST_F(SegmentStrategiesTest, AScanScoresEveryPassageOnce) {
   EXPECT_EQ((*rows)[0].facts.code_bytes, 49U);
   EXPECT_DOUBLE_EQ((*rows)[0].facts.bytes.codes, 49);
   EXPECT_DOUBLE_EQ((*rows)[0].facts.bytes.graph, 0);
+  // At least its rotation and centroids.
+  EXPECT_GT((*rows)[0].facts.bytes.codebook, (96 * 96 + 96 * 16) * 4.0 / 300);
 }
 
 TEST_F(SegmentStrategiesTest, AWalkWithABeamForAllScoresEveryPassageOnce) {
