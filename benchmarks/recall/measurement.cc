@@ -1,7 +1,5 @@
 #include "benchmarks/recall/measurement.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -11,20 +9,13 @@
 
 #include "benchmarks/ranking_metrics.h"
 #include "benchmarks/recall/inner_products.h"
+#include "benchmarks/thread_time.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/base/vector_math.h"
 
 namespace pith {
 namespace {
-
-// CPU time of this thread: other work on the machine lengthens wall time.
-double ThreadMilliseconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 +
-         static_cast<double>(now.tv_nsec) / 1e6;
-}
 
 struct Measured {
   std::vector<SearchOutcome> outcomes;
