@@ -13,17 +13,21 @@
 //    "memory_bytes_per_passage", "build_seconds", "setting"}
 //
 // Recall at k is the share of the exact k that are among what is ranked at
-// last; of passages that tie, any counts. Milliseconds are CPU time of the
-// preparation of the query and the scan or walk, to its ordered candidates.
-// Exact scores of recomputed passages and what is decided from them are not
-// part of it: walks that need them to go on (graph-two-level-*,
-// hnsw-graph-recompute) read scores computed before. Only "exact" has nothing
-// else to scan. Scores of stored vectors that a walk reads (hnsw-graph-f32) are
-// part of it, those that rank its candidates at last are not.
+// last; of passages that tie, any counts.
+//
+// Milliseconds are CPU time of the preparation of the query and the scan or
+// walk, to its ordered candidates. Exact scores of recomputed passages are no
+// part of it, nor what an adaptive stop decides from them: walks that need them
+// to go on (graph-two-level-*, hnsw-graph-recompute) read scores computed
+// before. Only of "exact" they are the scan. Scores of stored vectors are part
+// of a walk on them (hnsw-graph-f32), but not where they rank its candidates at
+// last (hnsw-graph-pq96-rescore, ivf-recompute).
+//
 // Bytes are the index's without text and metadata; other projects' indexes are
 // counted as they keep them. What is trained and shared by all passages (a
 // codebook; of ivf-recompute the centroids, which are more the more passages
 // there are) is "codebook", no part of the total or of the bytes in memory.
+//
 // "setting" is the knob's value of a row where a strategy has one.
 //
 // Exit status: 0, 2 after an error, 77 if data, model or worker are missing.
