@@ -1,10 +1,10 @@
 // What a segment's graph costs to build, how many bytes it takes and what walks
 // over it find: seconds by stage, peak memory, bytes a node, recall and code
-// evaluations by beam, and the time of a walk over the packed graph beside one
-// over plain lists. --json prints one object, else one row a line.
+// evaluations by beam, and the CPU time of a walk over the packed graph, with
+// the preparation of its query, beside one over plain lists. --json prints one
+// object, else one row a line.
 
 #include <malloc.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cmath>
@@ -27,7 +27,11 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 
+#include "benchmarks/ranking_metrics.h"
+#include "benchmarks/recall/inner_products.h"
+#include "benchmarks/recall/truth.h"
 #include "benchmarks/report.h"
+#include "benchmarks/thread_time.h"
 #include "core/base/matrix.h"
 #include "core/base/status_macros.h"
 #include "core/codes/byte_vectors.h"
@@ -141,36 +145,9 @@ size_t ProcessBytes(const std::string& field) {
   return 0;
 }
 
-double ThreadMilliseconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 +
-         static_cast<double>(now.tv_nsec) / 1e6;
-}
-
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(),
-                   values.begin() + static_cast<ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
-std::vector<uint32_t> Best(std::span<const float> scores, size_t count) {
-  std::vector<uint32_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  count = std::min(count, order.size());
-  std::partial_sort(
-      order.begin(), order.begin() + static_cast<ptrdiff_t>(count), order.end(),
-      [&](uint32_t a, uint32_t b) {
-        return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-      });
-  order.resize(count);
-  return order;
-}
-
 // Scores nodes by codes in their order.
 struct CodeScorer {
-  const CodeQuery& query;
+  std::unique_ptr<CodeQuery> query;
   std::span<const uint8_t> codes;
   size_t code_bytes;
   std::vector<uint32_t> numbers = {};
@@ -180,7 +157,7 @@ struct CodeScorer {
     for (const NodeId node : nodes) {
       numbers.push_back(static_cast<uint32_t>(node));
     }
-    query.Score(codes, numbers, out);
+    query->Score(codes, numbers, out);
   }
   void Prefetch(NodeId node) const {
     __builtin_prefetch(&codes[static_cast<size_t>(node) * code_bytes]);
@@ -214,8 +191,18 @@ AdjacencyLists Unpacked(const PackedGraph& graph) {
   return lists;
 }
 
+// Percentiles of `milliseconds`, as fields whose names begin with `prefix`.
+void AddTimes(const std::string& prefix, std::vector<double> milliseconds,
+              nlohmann::ordered_json& row) {
+  for (const int percent : {50, 10, 90}) {
+    row[absl::StrCat(prefix, "_p", percent)] =
+        Percentile(milliseconds, percent);
+  }
+}
+
 // Walks for every query over both forms of the graph, three times, and says
-// how many of `truth` (old numbers) are among the best `kept`.
+// how many of `truth` (old numbers) are among the best `kept`. Times are of all
+// walks, with `make_scorer`.
 template <typename MakeScorer>
 absl::StatusOr<nlohmann::ordered_json> WalkRow(
     const PackedGraph& packed, const AdjacencyLists& plain,
@@ -227,22 +214,22 @@ absl::StatusOr<nlohmann::ordered_json> WalkRow(
   size_t hits = 0;
   size_t evaluations = 0;
   size_t hops = 0;
-  std::vector<double> packed_ms(truth.size(), 1e9);
-  std::vector<double> plain_ms(truth.size(), 1e9);
+  std::vector<double> packed_ms;
+  std::vector<double> plain_ms;
   std::vector<std::vector<ScoredNode>> found(truth.size());
   // The two forms take turns pass by pass, so that neither finds in the caches
   // what the other has read.
   for (int pass = 0; pass < 6; ++pass) {
     for (size_t i = 0; i < truth.size(); ++i) {
-      auto scorer = make_scorer(i);
       const double begin = ThreadMilliseconds();
+      auto scorer = make_scorer(i);
       PITH_ASSIGN_OR_RETURN(
           WalkResult result,
           pass % 2 == 0
               ? Walk(packed, packed.entry_points(), scorer, options, scratch)
               : Walk(plain, packed.entry_points(), scorer, options, scratch));
-      double& least = (pass % 2 == 0 ? packed_ms : plain_ms)[i];
-      least = std::min(least, ThreadMilliseconds() - begin);
+      (pass % 2 == 0 ? packed_ms : plain_ms)
+          .push_back(ThreadMilliseconds() - begin);
       if (pass > 0) {
         if (found[i] != result.candidates) {
           return absl::InternalError("packed and plain graph differ");
@@ -260,9 +247,7 @@ absl::StatusOr<nlohmann::ordered_json> WalkRow(
     }
   }
   const auto count = static_cast<double>(truth.size());
-  const double packed_p50 = Median(packed_ms);
-  const double plain_p50 = Median(plain_ms);
-  return nlohmann::ordered_json{
+  nlohmann::ordered_json row{
       {"row", "walk"},
       {"scorer", scorer_name},
       {"beam", beam},
@@ -271,10 +256,12 @@ absl::StatusOr<nlohmann::ordered_json> WalkRow(
        static_cast<double>(hits) / count /
            static_cast<double>(std::min(kTop, packed.node_count()))},
       {"code_evaluations_per_query", static_cast<double>(evaluations) / count},
-      {"hops_per_query", static_cast<double>(hops) / count},
-      {"walk_ms_p50", packed_p50},
-      {"plain_walk_ms_p50", plain_p50},
-      {"packed_over_plain", packed_p50 / plain_p50}};
+      {"hops_per_query", static_cast<double>(hops) / count}};
+  AddTimes("walk_ms", packed_ms, row);
+  AddTimes("plain_walk_ms", plain_ms, row);
+  row["packed_over_plain"] =
+      Percentile(packed_ms, 50) / Percentile(plain_ms, 50);
+  return row;
 }
 
 struct Input {
@@ -347,24 +334,14 @@ absl::StatusOr<Input> Load(const Rows& rows, const Rows& queries,
 absl::StatusOr<std::vector<std::vector<uint32_t>>> ExactNearest(
     const Rows& rows, const Matrix& queries) {
   std::vector<std::vector<ScoreKey>> best(queries.rows());
+  std::vector<float> scores;
   PITH_RETURN_IF_ERROR(rows.ForEach([&](size_t begin, const Matrix& chunk) {
+    scores.resize(chunk.rows());
     for (size_t q = 0; q < queries.rows(); ++q) {
-      const float* query = queries.row(q).data();
+      InnerProducts(queries.row(q), chunk, 0, scores);
       for (size_t i = 0; i < chunk.rows(); ++i) {
-        const float* row = chunk.row(i).data();
-        // Sums of their own for the compiler to vectorise.
-        float sums[8] = {};
-        size_t j = 0;
-        for (; j + 8 <= chunk.columns(); j += 8) {
-          for (size_t lane = 0; lane < 8; ++lane) {
-            sums[lane] += query[j + lane] * row[j + lane];
-          }
-        }
-        for (; j < chunk.columns(); ++j) {
-          sums[0] += query[j] * row[j];
-        }
         best[q].emplace_back(NodeId{static_cast<uint32_t>(begin + i)},
-                             std::accumulate(sums, sums + 8, 0.0f));
+                             scores[i]);
       }
       std::sort(best[q].begin(), best[q].end(), std::greater<>());
       best[q].erase(best[q].begin() +
@@ -446,7 +423,7 @@ absl::Status Run(const Flags& flags,
   for (size_t q = 0; q < flags.query_count; ++q) {
     const auto query = static_cast<uint32_t>(flags.n + q);
     input.vectors.Dot<uint32_t>(std::span(&query, 1), all, scores);
-    truth.push_back(Best(scores, kTop));
+    truth.push_back(TopPositions(scores, kTop));
   }
   for (const size_t beam : flags.beams) {
     PITH_ASSIGN_OR_RETURN(nlohmann::ordered_json row,
@@ -478,12 +455,10 @@ absl::Status Run(const Flags& flags,
                   queries.row(begin).begin());
       }));
   PITH_ASSIGN_OR_RETURN(truth, ExactNearest(rows, queries));
-  std::vector<std::unique_ptr<CodeQuery>> prepared;
   size_t hits = 0;
   for (size_t q = 0; q < flags.query_count; ++q) {
-    prepared.push_back(input.codebook->Prepare(queries.row(q)));
-    prepared.back()->Score(codes, all, scores);
-    for (const uint32_t node : Best(scores, flags.recompute)) {
+    input.codebook->Prepare(queries.row(q))->Score(codes, all, scores);
+    for (const uint32_t node : TopPositions(scores, flags.recompute)) {
       hits += static_cast<size_t>(
           std::count(truth[q].begin(), truth[q].end(), old_numbers[node]));
     }
@@ -497,14 +472,15 @@ absl::Status Run(const Flags& flags,
                              static_cast<double>(std::min(kTop, flags.n))},
         {"code_evaluations_per_query", flags.n}});
   for (const size_t beam : flags.beams) {
-    PITH_ASSIGN_OR_RETURN(
-        nlohmann::ordered_json row,
-        WalkRow(
-            built.graph, plain, old_numbers,
-            [&](size_t q) {
-              return CodeScorer{*prepared[q], codes, code_bytes};
-            },
-            truth, flags.recompute, name, beam));
+    PITH_ASSIGN_OR_RETURN(nlohmann::ordered_json row,
+                          WalkRow(
+                              built.graph, plain, old_numbers,
+                              [&](size_t q) {
+                                return CodeScorer{
+                                    input.codebook->Prepare(queries.row(q)),
+                                    codes, code_bytes};
+                              },
+                              truth, flags.recompute, name, beam));
     emit(std::move(row));
   }
   return absl::OkStatus();

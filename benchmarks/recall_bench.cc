@@ -8,15 +8,27 @@
 //
 //   {"strategy", "code_bytes", "n", "recall_at_3", "recall_at_10",
 //    "recomputed_per_query", "code_evaluations_per_query", "walk_ms_p50",
-//    "bytes_per_passage": {"codes", "graph", "ids", "other", "total"},
+//    "bytes_per_passage": {"codes", "graph", "ids", "other", "total",
+//                          "codebook"},
 //    "memory_bytes_per_passage", "build_seconds", "setting"}
 //
 // Recall at k is the share of the exact k that are among what is ranked at
-// last; of passages that tie, any counts. Milliseconds are CPU time of the scan
-// or walk with the preparation of the query, without recomputing and ranking.
-// Bytes are the index's without codebook, text and metadata; other projects'
-// indexes are counted as they keep them. "setting" is the knob's value of a row
-// where a strategy has one.
+// last; of passages that tie, any counts.
+//
+// Milliseconds are CPU time of the preparation of the query and the scan or
+// walk, to its ordered candidates. Exact scores of recomputed passages are no
+// part of it, nor what an adaptive stop decides from them: walks that need them
+// to go on (graph-two-level-*, hnsw-graph-recompute) read scores computed
+// before. Only of "exact" they are the scan. Scores of stored vectors are part
+// of a walk on them (hnsw-graph-f32), but not where they rank its candidates at
+// last (hnsw-graph-pq96-rescore, ivf-recompute).
+//
+// Bytes are the index's without text and metadata; other projects' indexes are
+// counted as they keep them. What is trained and shared by all passages (a
+// codebook; of ivf-recompute the centroids, which are more the more passages
+// there are) is "codebook", no part of the total or of the bytes in memory.
+//
+// "setting" is the knob's value of a row where a strategy has one.
 //
 // Exit status: 0, 2 after an error, 77 if data, model or worker are missing.
 
@@ -68,7 +80,7 @@ struct Config {
   std::string data = "arxiv_200k";
   fs::path data_directory = PITH_DEFAULT_DATA;
   size_t n = 100'000;
-  size_t queries = 1'000;
+  size_t queries = 0;
   int cut = 70;
   std::vector<std::string> strategies;
   RecallOptions options = {
@@ -230,7 +242,9 @@ int Main(int argc, char** argv) {
   app.add_option("--data-dir", config.data_directory, "folder of the datasets")
       ->envname("PITH_DATA");
   app.add_option("--n", config.n, "passages; 0 takes all");
-  app.add_option("--queries", config.queries, "queries; 0 takes all");
+  app.add_option("--queries", config.queries,
+                 "queries; 0, the default, takes all: 2,000 of arxiv_200k, "
+                 "2,225 of pool");
   app.add_option("--cut", config.cut,
                  "tokens kept of each passage; 0 keeps all")
       ->check(CLI::NonNegativeNumber);
@@ -245,9 +259,9 @@ int Main(int argc, char** argv) {
                  "beams of walks on codes: rows for each")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
-  app.add_flag("--from-delta", config.options.from_delta,
-               "make trained codes from decoded delta codes, as the daemon "
-               "does, and not from exact vectors");
+  app.add_flag("--from-exact", config.options.from_exact,
+               "make trained codes from exact vectors, and not from decoded "
+               "delta codes, as the daemon does");
   app.add_option("--threads", config.options.threads, "threads of builds")
       ->check(CLI::PositiveNumber);
   app.add_option("--model", config.cache.model, "directory of the model")

@@ -5,7 +5,8 @@ Usage: recall_growth.py FIGURE.svg REPORT.json...
 Each report is what `recall_bench --json` printed for one collection size, with
 the strategies flat-* and graph-* of one or more code shapes, many --recompute
 points and, for graphs, many --beam values (docs/recall.md has the command).
-Writes the figure, and prints the table behind it in Markdown:
+Rows of other strategies are left out, and so is what no row reaches. Writes the
+figure, and prints the table behind it in Markdown:
 
   recomputed   the fewest candidates that have to be recomputed for recall@10 of
                0.95; of a graph with the widest beam of the report
@@ -52,7 +53,9 @@ def fewest_recomputed(rows):
 
 def fewest_evaluated(rows):
     """Codes scored for RECALL, interpolated, and the walk's milliseconds."""
-    limit = RECOMPUTE_LIMIT[rows[0]["code_bytes"]]
+    limit = RECOMPUTE_LIMIT.get(rows[0]["code_bytes"])
+    if limit is None:
+        return None, None
     at_limit = sorted(
         (row for row in rows if setting(row, "recompute") == limit),
         key=lambda row: setting(row, "beam"),
@@ -77,7 +80,8 @@ def read(paths):
     for path in paths:
         groups = collections.defaultdict(list)
         for row in json.loads(pathlib.Path(path).read_text())["rows"]:
-            groups[row["strategy"], row["n"]].append(row)
+            if setting(row, "recompute") is not None:
+                groups[row["strategy"], row["n"]].append(row)
         for (strategy, n), rows in groups.items():
             is_graph = strategy.startswith("graph-")
             evaluated, walk = fewest_evaluated(rows) if is_graph else (None, None)
@@ -94,6 +98,12 @@ def nice_ticks(largest):
 
 def panel(title, series, colours, left):
     """SVG of lines over the logarithm of n; series: [(name, {n: value})]."""
+    heading = f'<text x="{left + LEFT}" y="18" font-weight="bold">{title}</text>'
+    if not series:
+        return (
+            f'{heading}\n<text x="{left + LEFT}" y="{HEIGHT / 2}">'
+            f"no row reaches a recall of {RECALL}</text>"
+        )
     sizes = sorted({n for _, values in series for n in values})
     ticks = nice_ticks(max(v for _, values in series for v in values.values()))
     low, high = math.log10(sizes[0]), math.log10(sizes[-1])
@@ -105,7 +115,7 @@ def panel(title, series, colours, left):
     def y(value):
         return HEIGHT - BOTTOM - value / ticks[-1] * (HEIGHT - TOP - BOTTOM)
 
-    out = [f'<text x="{left + LEFT}" y="18" font-weight="bold">{title}</text>']
+    out = [heading]
     for tick in ticks:
         out.append(
             f'<path d="M{left + LEFT} {y(tick):.1f}H{left + WIDTH - RIGHT}" stroke="#ddd"/>'

@@ -32,9 +32,13 @@ absl::StatusOr<std::vector<RecallRow>> Run(const RecallInput& input,
       .build_seconds = absl::ToDoubleSeconds(absl::Now() - start)};
   const size_t most =
       *std::max_element(options.recompute.begin(), options.recompute.end());
+  std::vector<RecomputePoint> points;
+  for (const size_t count : options.recompute) {
+    points.push_back(FixedPoint(count));
+  }
   std::vector<float> scores(input.passages.rows());
   return MeasureCandidates(
-      input, facts, "", options.recompute,
+      input, facts, "", points,
       [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
         codec.Prepare(query)->Scan(blocks, scores);
         return SearchOutcome{.passages = TopPositions(scores, most),

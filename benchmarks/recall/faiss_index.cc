@@ -21,6 +21,7 @@
 #include "faiss/impl/io.h"
 #include "faiss/index_io.h"
 #include "faiss/utils/Heap.h"
+#include "faiss/utils/utils.h"
 
 namespace pith {
 namespace {
@@ -188,8 +189,13 @@ absl::StatusOr<ProductCodes> TrainProductCodes(const Matrix& vectors,
     faiss::ProductQuantizer quantizer(vectors.columns(), parts, 8);
     quantizer.cp.niter = iterations;
     quantizer.cp.min_points_per_centroid = 1;  // Else it warns.
-    quantizer.train(std::min(training_vectors, vectors.rows()),
-                    vectors.values().data());
+    size_t sample_size = vectors.rows();
+    const float* const all = vectors.values().data();
+    const float* const sample = faiss::fvecs_maybe_subsample(
+        vectors.columns(), &sample_size, training_vectors, all);
+    const std::unique_ptr<const float[]> drawn(sample == all ? nullptr
+                                                             : sample);
+    quantizer.train(sample_size, sample);
     ProductCodes result{
         .parts = parts,
         .centroids = Matrix(parts * quantizer.ksub, quantizer.dsub),

@@ -72,7 +72,8 @@ struct ProductCodes {
   std::vector<uint8_t> codes;
 };
 
-// Trained on the first `training_vectors`. `parts` divides the dimension.
+// Trained on `training_vectors` of them, drawn at random, or all if there are
+// no more. `parts` divides the dimension.
 absl::StatusOr<ProductCodes> TrainProductCodes(const Matrix& vectors,
                                                size_t parts,
                                                size_t training_vectors,

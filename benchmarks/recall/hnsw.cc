@@ -55,10 +55,10 @@ absl::StatusOr<Links> BuildLinks(const RecallInput& input) {
 // A query's similarity to a node.
 using NodeSimilarity = std::function<float(uint32_t)>;
 
-// A row for each efSearch. `prepare` makes a query ready.
+// A row for each efSearch, of a walk on what is stored. `prepare` makes a query
+// ready.
 absl::StatusOr<std::vector<RecallRow>> Sweep(
     const RecallInput& input, const StrategyFacts& facts, FaissHnsw& hnsw,
-    bool recompute_visited,
     const std::function<NodeSimilarity(std::span<const float>)>& prepare) {
   std::vector<RecallRow> rows;
   for (const size_t ef : kEfSearch) {
@@ -67,10 +67,8 @@ absl::StatusOr<std::vector<RecallRow>> Sweep(
       const NodeSimilarity similarity = prepare(query);
       PITH_ASSIGN_OR_RETURN(FaissHnsw::Found found,
                             hnsw.Search(similarity, ef));
-      return SearchOutcome{
-          .passages = std::move(found.nodes),
-          .recomputed = recompute_visited ? found.evaluations : 0,
-          .code_evaluations = recompute_visited ? 0 : found.evaluations};
+      return SearchOutcome{.passages = std::move(found.nodes),
+                           .code_evaluations = found.evaluations};
     };
     PITH_ASSIGN_OR_RETURN(
         RecallRow row,
@@ -80,7 +78,7 @@ absl::StatusOr<std::vector<RecallRow>> Sweep(
   return rows;
 }
 
-std::function<NodeSimilarity(std::span<const float>)> ExactSimilarity(
+std::function<NodeSimilarity(std::span<const float>)> StoredSimilarity(
     const Matrix& passages) {
   return [&passages](std::span<const float> query) -> NodeSimilarity {
     return [&passages, query](uint32_t node) {
@@ -98,8 +96,21 @@ absl::StatusOr<std::vector<RecallRow>> RunRecompute(
                             .bytes = {.graph = links.compact_bytes},
                             .memory_bytes_per_passage = links.compact_bytes,
                             .build_seconds = links.build_seconds};
-  return Sweep(input, facts, *links.hnsw, /*recompute_visited=*/true,
-               ExactSimilarity(input.passages));
+  std::vector<RecallRow> rows;
+  for (const size_t ef : kEfSearch) {
+    const auto search = [&](std::span<const float> /*query*/,
+                            ExactScore exact) -> absl::StatusOr<SearchOutcome> {
+      PITH_ASSIGN_OR_RETURN(FaissHnsw::Found found,
+                            links.hnsw->Search(exact, ef));
+      return SearchOutcome{.passages = std::move(found.nodes),
+                           .recomputed = found.evaluations};
+    };
+    PITH_ASSIGN_OR_RETURN(
+        RecallRow row,
+        MeasureInterleaved(input, facts, absl::StrCat("ef ", ef), search));
+    rows.push_back(std::move(row));
+  }
+  return rows;
 }
 
 absl::StatusOr<std::vector<RecallRow>> RunStored(
@@ -113,8 +124,7 @@ absl::StatusOr<std::vector<RecallRow>> RunStored(
       .bytes = {.codes = codes, .graph = links.faiss_bytes},
       .memory_bytes_per_passage = codes + links.faiss_bytes,
       .build_seconds = links.build_seconds};
-  return Sweep(input, facts, *links.hnsw, /*recompute_visited=*/false,
-               ExactSimilarity(input.passages));
+  return Sweep(input, facts, *links.hnsw, StoredSimilarity(input.passages));
 }
 
 absl::StatusOr<std::vector<RecallRow>> RunProductCodes(
@@ -131,10 +141,13 @@ absl::StatusOr<std::vector<RecallRow>> RunProductCodes(
       .bytes = {.codes = code_bytes,
                 .graph = links.faiss_bytes,
                 .other = static_cast<double>(input.passages.columns() *
-                                             sizeof(float))},
+                                             sizeof(float)),
+                .codebook =
+                    static_cast<double>(codes.centroids.values().size_bytes()) /
+                    static_cast<double>(input.passages.rows())},
       .memory_bytes_per_passage = code_bytes + links.faiss_bytes,
       .build_seconds = links.build_seconds + built.build_seconds};
-  return Sweep(input, facts, *links.hnsw, /*recompute_visited=*/false,
+  return Sweep(input, facts, *links.hnsw,
                [&codes](std::span<const float> query) -> NodeSimilarity {
                  return [&codes,
                          table = SimilarityTable(codes, query)](uint32_t node) {

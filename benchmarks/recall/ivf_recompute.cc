@@ -27,6 +27,8 @@ constexpr double kHeavy = 2;
 
 struct Clusters {
   Matrix centroids;
+  // |c|^2 / 2 of each.
+  std::vector<float> half_squares;
   std::vector<std::vector<uint32_t>> members;
   // Whose vectors are stored.
   std::vector<bool> heavy;
@@ -34,18 +36,14 @@ struct Clusters {
   double build_seconds = 0;
 };
 
-// The nearest centroid by Euclidean distance, as k-means assigns.
-size_t NearestCentroid(std::span<const float> vector, const Matrix& centroids,
-                       std::span<const float> half_squares,
-                       std::span<float> products) {
-  InnerProducts(vector, centroids, 0, products);
-  size_t best = 0;
-  for (size_t c = 1; c < products.size(); ++c) {
-    if (products[c] - half_squares[c] > products[best] - half_squares[best]) {
-      best = c;
-    }
+// For each centroid, larger is nearer: <vector, c> - |c|^2 / 2, the order of
+// Euclidean distance, by which k-means assigns.
+void ScoreCentroids(const Clusters& clusters, std::span<const float> vector,
+                    std::span<float> scores) {
+  InnerProducts(vector, clusters.centroids, 0, scores);
+  for (size_t c = 0; c < scores.size(); ++c) {
+    scores[c] -= clusters.half_squares[c];
   }
-  return best;
 }
 
 absl::StatusOr<Clusters> BuildClusters(const RecallInput& input) {
@@ -79,17 +77,16 @@ absl::StatusOr<Clusters> BuildClusters(const RecallInput& input) {
   std::memcpy(values.data(), artifact.bytes.data(), values.size_bytes());
 
   const absl::Time start = absl::Now();
-  std::vector<float> half_squares;
   for (size_t c = 0; c < count; ++c) {
-    half_squares.push_back(
+    clusters.half_squares.push_back(
         Dot(clusters.centroids.row(c), clusters.centroids.row(c)) / 2);
   }
-  std::vector<float> products(count);
+  std::vector<float> scores(count);
   for (size_t i = 0; i < passages.rows(); ++i) {
-    clusters
-        .members[NearestCentroid(passages.row(i), clusters.centroids,
-                                 half_squares, products)]
-        .push_back(static_cast<uint32_t>(i));
+    ScoreCentroids(clusters, passages.row(i), scores);
+    const auto nearest = std::max_element(scores.begin(), scores.end());
+    clusters.members[static_cast<size_t>(nearest - scores.begin())].push_back(
+        static_cast<uint32_t>(i));
   }
   const double limit = kHeavy * static_cast<double>(passages.rows()) /
                        static_cast<double>(count);
@@ -106,10 +103,10 @@ absl::StatusOr<Clusters> BuildClusters(const RecallInput& input) {
 
 SearchOutcome Search(const Matrix& passages, const Clusters& clusters,
                      std::span<const float> query, size_t probes) {
-  std::vector<float> products(clusters.centroids.rows());
-  InnerProducts(query, clusters.centroids, 0, products);
-  SearchOutcome outcome{.code_evaluations = products.size()};
-  for (const uint32_t cluster : TopPositions(products, probes)) {
+  std::vector<float> scores(clusters.centroids.rows());
+  ScoreCentroids(clusters, query, scores);
+  SearchOutcome outcome{.code_evaluations = scores.size()};
+  for (const uint32_t cluster : TopPositions(scores, probes)) {
     const std::vector<uint32_t>& members = clusters.members[cluster];
     outcome.passages.insert(outcome.passages.end(), members.begin(),
                             members.end());
@@ -137,11 +134,12 @@ absl::StatusOr<std::vector<RecallRow>> Run(const RecallInput& input,
       vector_bytes * static_cast<double>(clusters.centroids.rows()) / n;
   const double stored =
       vector_bytes * static_cast<double>(clusters.stored_vectors) / n;
-  const StrategyFacts facts{
-      .name = "ivf-recompute",
-      .bytes = {.ids = sizeof(uint32_t), .other = centroids + stored},
-      .memory_bytes_per_passage = sizeof(uint32_t) + centroids,
-      .build_seconds = clusters.build_seconds};
+  const StrategyFacts facts{.name = "ivf-recompute",
+                            .bytes = {.ids = sizeof(uint32_t),
+                                      .other = stored,
+                                      .codebook = centroids},
+                            .memory_bytes_per_passage = sizeof(uint32_t),
+                            .build_seconds = clusters.build_seconds};
   std::vector<RecallRow> rows;
   for (const size_t probes : kProbes) {
     const auto search =

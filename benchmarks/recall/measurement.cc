@@ -1,28 +1,21 @@
 #include "benchmarks/recall/measurement.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "glog/logging.h"
 
 #include "benchmarks/ranking_metrics.h"
+#include "benchmarks/recall/inner_products.h"
+#include "benchmarks/thread_time.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/base/vector_math.h"
 
 namespace pith {
 namespace {
-
-// CPU time of this thread: other work on the machine lengthens wall time.
-double ThreadMilliseconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e3 +
-         static_cast<double>(now.tv_nsec) / 1e6;
-}
 
 struct Measured {
   std::vector<SearchOutcome> outcomes;
@@ -50,9 +43,9 @@ absl::StatusOr<Measured> RunQueries(const RecallInput& input,
   return measured;
 }
 
-// The row for the first `recompute` passages of each outcome.
+// The row for the first counts[q] passages of each outcome.
 RecallRow Summarize(const RecallInput& input, const StrategyFacts& facts,
-                    const Measured& measured, size_t recompute) {
+                    const Measured& measured, std::span<const size_t> counts) {
   RecallRow row{.facts = facts,
                 .n = input.passages.rows(),
                 .walk_ms_p50 = measured.walk_ms_p50};
@@ -60,8 +53,7 @@ RecallRow Summarize(const RecallInput& input, const StrategyFacts& facts,
   for (size_t q = 0; q < measured.outcomes.size(); ++q) {
     const SearchOutcome& outcome = measured.outcomes[q];
     const auto scores =
-        std::span<const float>(measured.scores[q])
-            .first(std::min(recompute, measured.scores[q].size()));
+        std::span<const float>(measured.scores[q]).first(counts[q]);
     row.recall_at_3 += input.truth.Recall(q, 3, scores) / count;
     row.recall_at_10 += input.truth.Recall(q, 10, scores) / count;
     row.recomputed_per_query += static_cast<double>(outcome.recomputed) / count;
@@ -81,21 +73,32 @@ double Total(const PassageBytes& bytes) {
 
 }  // namespace
 
+RecomputePoint FixedPoint(size_t count) {
+  return {.setting = absl::StrCat("recompute ", count),
+          .count = [count](const SearchOutcome& outcome,
+                           std::span<const float> /*exact*/) {
+            return std::min(count, outcome.passages.size());
+          }};
+}
+
 absl::StatusOr<std::vector<RecallRow>> MeasureCandidates(
     const RecallInput& input, const StrategyFacts& facts,
-    std::string_view setting, std::span<const size_t> points,
+    std::string_view setting, std::span<const RecomputePoint> points,
     const SearchFunction& search) {
   PITH_ASSIGN_OR_RETURN(const Measured measured, RunQueries(input, search));
   std::vector<RecallRow> rows;
-  for (const size_t point : points) {
-    RecallRow row = Summarize(input, facts, measured, point);
-    for (const SearchOutcome& outcome : measured.outcomes) {
+  for (const RecomputePoint& point : points) {
+    std::vector<size_t> counts;
+    for (size_t q = 0; q < measured.outcomes.size(); ++q) {
+      counts.push_back(point.count(measured.outcomes[q], measured.scores[q]));
+    }
+    RecallRow row = Summarize(input, facts, measured, counts);
+    for (const size_t count : counts) {
       row.recomputed_per_query +=
-          static_cast<double>(std::min(point, outcome.passages.size())) /
-          static_cast<double>(measured.outcomes.size());
+          static_cast<double>(count) / static_cast<double>(counts.size());
     }
     row.setting = absl::StrCat(AbslView(setting), setting.empty() ? "" : ", ",
-                               "recompute ", point);
+                               point.setting);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -106,9 +109,42 @@ absl::StatusOr<RecallRow> MeasureResults(const RecallInput& input,
                                          std::string_view setting,
                                          const SearchFunction& search) {
   PITH_ASSIGN_OR_RETURN(const Measured measured, RunQueries(input, search));
-  RecallRow row = Summarize(input, facts, measured, input.passages.rows());
+  std::vector<size_t> counts;
+  for (const SearchOutcome& outcome : measured.outcomes) {
+    counts.push_back(outcome.passages.size());
+  }
+  RecallRow row = Summarize(input, facts, measured, counts);
   row.setting = setting;
   return row;
+}
+
+absl::StatusOr<RecallRow> MeasureInterleaved(
+    const RecallInput& input, const StrategyFacts& facts,
+    std::string_view setting,
+    const std::function<absl::StatusOr<SearchOutcome>(
+        std::span<const float> query, ExactScore exact)>& search) {
+  // Of all queries before any is clocked, which would else find in the caches
+  // what its first run has read.
+  std::vector<std::vector<float>> asked(input.queries.rows());
+  for (size_t q = 0; q < input.queries.rows(); ++q) {
+    const std::span<const float> query = input.queries.row(q);
+    const auto compute = [&](uint32_t passage) {
+      float& score = asked[q].emplace_back();
+      InnerProducts(query, input.passages, passage, {&score, 1});
+      return score;
+    };
+    PITH_RETURN_IF_ERROR(search(query, compute).status());
+  }
+  size_t q = 0;
+  return MeasureResults(input, facts, setting,
+                        [&](std::span<const float> query) {
+                          const std::vector<float>& scores = asked[q++];
+                          size_t next = 0;
+                          return search(query, [&](uint32_t /*passage*/) {
+                            CHECK_LT(next, scores.size());
+                            return scores[next++];
+                          });
+                        });
 }
 
 nlohmann::ordered_json ToJson(const RecallRow& row) {
@@ -127,22 +163,25 @@ nlohmann::ordered_json ToJson(const RecallRow& row) {
         {"graph", Rounded(bytes.graph)},
         {"ids", Rounded(bytes.ids)},
         {"other", Rounded(bytes.other)},
-        {"total", Rounded(Total(bytes))}}},
+        {"total", Rounded(Total(bytes))},
+        {"codebook", Rounded(bytes.codebook)}}},
       {"memory_bytes_per_passage", Rounded(row.facts.memory_bytes_per_passage)},
       {"build_seconds", Rounded(row.facts.build_seconds)},
       {"setting", row.setting}};
 }
 
 void PrintTable(std::span<const RecallRow> rows) {
-  absl::PrintF("%-24s %-24s %8s %6s %6s %10s %10s %9s %8s %8s %8s\n",
+  absl::PrintF("%-24s %-24s %8s %6s %6s %10s %10s %9s %8s %10s %8s %8s\n",
                "strategy", "setting", "n", "R@3", "R@10", "recomputed",
-               "evaluated", "walk ms", "disk B", "memory B", "build s");
+               "evaluated", "walk ms", "disk B", "codebook B", "memory B",
+               "build s");
   for (const RecallRow& row : rows) {
     absl::PrintF(
-        "%-24s %-24s %8d %6.3f %6.3f %10.1f %10.1f %9.3f %8.1f %8.1f %8.1f\n",
+        "%-24s %-24s %8d %6.3f %6.3f %10.1f %10.1f %9.3f %8.1f %10.2f %8.1f "
+        "%8.1f\n",
         row.facts.name, row.setting, row.n, row.recall_at_3, row.recall_at_10,
         row.recomputed_per_query, row.code_evaluations_per_query,
-        row.walk_ms_p50, Total(row.facts.bytes),
+        row.walk_ms_p50, Total(row.facts.bytes), row.facts.bytes.codebook,
         row.facts.memory_bytes_per_passage, row.facts.build_seconds);
   }
 }

@@ -13,8 +13,9 @@ namespace pith {
 namespace {
 
 constexpr size_t kCentroids = 256;
-constexpr size_t kTrainingVectors = 64 * kCentroids;
-constexpr int kIterations = 12;
+// As many as our codebooks are trained with (TrainingOptions).
+constexpr size_t kTrainingVectors = 40'000;
+constexpr int kIterations = 20;
 
 std::string ToBytes(const ProductCodes& codes) {
   std::string bytes(codes.centroids.values().size_bytes() + codes.codes.size(),
@@ -33,7 +34,7 @@ absl::StatusOr<BuiltProductCodes> BuildProductCodes(const RecallInput& input,
   PITH_ASSIGN_OR_RETURN(
       const ArtifactCache::Artifact artifact,
       input.cache.GetOrBuild(
-          absl::StrCat("pq ", input.fingerprint, " ", parts, " ",
+          absl::StrCat("pq, random sample ", input.fingerprint, " ", parts, " ",
                        kTrainingVectors, " ", kIterations),
           [&]() -> absl::StatusOr<std::string> {
             PITH_ASSIGN_OR_RETURN(

@@ -51,7 +51,16 @@ absl::StatusOr<const SegmentShelf::Coded*> SegmentShelf::Encode(
   for (size_t i = 0; i < input.passages.rows(); ++i) {
     ids.push_back(MakePassageId(DocumentNumber{i}, 0));
   }
-  if (options.from_delta) {
+  if (options.from_exact) {
+    PITH_ASSIGN_OR_RETURN(
+        coded.codebook,
+        TrainCodebook(input.passages,
+                      {.shape = shape, .threads = options.threads}));
+    coded.passages = {
+        .codec = coded.codebook,
+        .passages = std::move(ids),
+        .codes = EncodeRows(*coded.codebook, input.passages, options.threads)};
+  } else {
     const auto delta = std::make_shared<RotatedCodec>(
         static_cast<int>(input.passages.columns()));
     coded.passages = {
@@ -61,15 +70,6 @@ absl::StatusOr<const SegmentShelf::Coded*> SegmentShelf::Encode(
     PITH_ASSIGN_OR_RETURN(coded.codebook,
                           TrainFromCodes(coded.passages, shape, /*seed=*/0,
                                          {.threads = options.threads}));
-  } else {
-    PITH_ASSIGN_OR_RETURN(
-        coded.codebook,
-        TrainCodebook(input.passages,
-                      {.shape = shape, .threads = options.threads}));
-    coded.passages = {
-        .codec = coded.codebook,
-        .passages = std::move(ids),
-        .codes = EncodeRows(*coded.codebook, input.passages, options.threads)};
   }
   coded.seconds = absl::ToDoubleSeconds(absl::Now() - start);
   return &coded_.emplace(name, std::move(coded)).first->second;
@@ -102,7 +102,10 @@ absl::StatusOr<const SealedPassages*> SegmentShelf::Get(
                 .bytes = {.codes = codes / n,
                           .graph = graph / n,
                           .ids = ids / n,
-                          .other = (total - codes - graph - ids) / n},
+                          .other = (total - codes - graph - ids) / n,
+                          .codebook = static_cast<double>(
+                                          coded->codebook->Serialize().size()) /
+                                      n},
                 .build_seconds = coded->seconds + seconds}};
   PITH_ASSIGN_OR_RETURN(
       sealed.segment,

@@ -38,7 +38,8 @@ struct SealedPassages {
 };
 
 // Segments that several strategies share, trained, encoded and built when first
-// asked for, as the daemon seals them. One thread at a time, one input.
+// asked for, as the daemon seals them. One thread at a time, one input and one
+// set of options.
 class SegmentShelf {
  public:
   // Valid as long as the shelf. kInvalidArgument if there are too few passages
@@ -49,7 +50,7 @@ class SegmentShelf {
                                             bool with_graph);
 
  private:
-  // Codes for a segment, by its own codebook or the delta's.
+  // Codes for a segment, by the delta's codec or its own codebook.
   struct Coded {
     std::shared_ptr<const Codebook> codebook;
     CodedPassages passages;

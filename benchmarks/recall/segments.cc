@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,7 +14,6 @@
 #include "benchmarks/recall/strategies.h"
 #include "core/base/ids.h"
 #include "core/base/status_macros.h"
-#include "core/base/vector_math.h"
 #include "core/codes/codebook_training.h"
 #include "core/index/candidates.h"
 #include "core/index/passage_set.h"
@@ -23,8 +23,10 @@ namespace pith {
 namespace {
 
 constexpr size_t kTop = 10;
-// Candidates that the adaptive stop may choose from.
-constexpr size_t kAdaptiveCandidates = 256;
+// As core/index/collection_search.cc has them.
+constexpr size_t kMinCandidates = 256;
+constexpr size_t kCandidatesPerHit = 20;
+constexpr size_t kMaxCandidates = 2000;
 constexpr double kTargets[] = {0.8, 0.9, 0.95, 0.98, 0.99};
 constexpr size_t kTwoLevelBeams[] = {10, 20, 50, 100, 200};
 // The part of the approximate queue that a hop recomputes.
@@ -34,27 +36,21 @@ uint32_t PassageNumber(PassageId id) {
   return static_cast<uint32_t>(DocumentOf(id));
 }
 
-struct Ranked {
-  // By corrected estimate, best first.
-  std::vector<uint32_t> passages;
-  std::vector<ScoreBelief> beliefs;
-  size_t evaluations = 0;
-};
-
 const std::function<bool()>& NeverCancelled() {
   static const auto& never = *new std::function<bool()>([] { return false; });
   return never;
 }
 
-absl::StatusOr<Ranked> FindCandidates(const Segment& segment,
-                                      std::span<const float> query, size_t beam,
-                                      size_t count) {
+// The best `count` by estimate, in the order of corrected estimates.
+absl::StatusOr<SearchOutcome> FindCandidates(const Segment& segment,
+                                             std::span<const float> query,
+                                             size_t beam, size_t count) {
   const Codebook& codebook = *segment.codebook();
   const std::unique_ptr<CodeQuery> prepared = codebook.Prepare(query);
   const PassageSet dead;
   CandidateHeap heap(count);
-  Ranked ranked;
-  PITH_ASSIGN_OR_RETURN(ranked.evaluations,
+  SearchOutcome outcome;
+  PITH_ASSIGN_OR_RETURN(outcome.code_evaluations,
                         segment.Find({.query = *prepared,
                                       .dead = dead,
                                       .beam = beam,
@@ -73,10 +69,10 @@ absl::StatusOr<Ranked> FindCandidates(const Segment& segment,
       found.begin(), found.end(),
       [](const auto& a, const auto& b) { return a.first.mean > b.first.mean; });
   for (const auto& [belief, passage] : found) {
-    ranked.beliefs.push_back(belief);
-    ranked.passages.push_back(passage);
+    outcome.beliefs.push_back(belief);
+    outcome.passages.push_back(passage);
   }
-  return ranked;
+  return outcome;
 }
 
 // A scan has one beam, which it does not use.
@@ -89,69 +85,97 @@ std::string BeamSetting(const Segment& segment, size_t beam) {
   return segment.has_graph() ? absl::StrCat("beam ", beam) : "";
 }
 
+// A point, and how many candidates the daemon would find for it.
+struct CandidatePoint {
+  size_t candidates;
+  RecomputePoint point;
+};
+
+// Rows for all points and beams. Points next to each other that want as many
+// candidates share a search; no row depends on other points.
+absl::StatusOr<std::vector<RecallRow>> RunPoints(
+    const RecallInput& input, const RecallOptions& options,
+    const Segment& segment, const StrategyFacts& facts,
+    std::span<const CandidatePoint> points) {
+  std::vector<RecallRow> rows;
+  for (const size_t beam : Beams(segment, options)) {
+    for (size_t first = 0; first < points.size();) {
+      const size_t candidates = points[first].candidates;
+      std::vector<RecomputePoint> alike;
+      for (; first < points.size() && points[first].candidates == candidates;
+           ++first) {
+        alike.push_back(points[first].point);
+      }
+      PITH_ASSIGN_OR_RETURN(
+          std::vector<RecallRow> some,
+          MeasureCandidates(input, facts, BeamSetting(segment, beam), alike,
+                            [&](std::span<const float> query) {
+                              return FindCandidates(segment, query, beam,
+                                                    candidates);
+                            }));
+      std::move(some.begin(), some.end(), std::back_inserter(rows));
+    }
+  }
+  return rows;
+}
+
 absl::StatusOr<std::vector<RecallRow>> RunFixed(const RecallInput& input,
                                                 const RecallOptions& options,
                                                 const Segment& segment,
                                                 const StrategyFacts& facts) {
-  const size_t most =
-      *std::max_element(options.recompute.begin(), options.recompute.end());
-  std::vector<RecallRow> rows;
-  for (const size_t beam : Beams(segment, options)) {
-    PITH_ASSIGN_OR_RETURN(
-        std::vector<RecallRow> some,
-        MeasureCandidates(
-            input, facts, BeamSetting(segment, beam), options.recompute,
-            [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
-              PITH_ASSIGN_OR_RETURN(Ranked ranked,
-                                    FindCandidates(segment, query, beam, most));
-              return SearchOutcome{.passages = std::move(ranked.passages),
-                                   .code_evaluations = ranked.evaluations};
-            }));
-    std::move(some.begin(), some.end(), std::back_inserter(rows));
+  std::vector<CandidatePoint> points;
+  for (const size_t count : options.recompute) {
+    points.push_back({.candidates = std::max(kMinCandidates, count + count / 2),
+                      .point = FixedPoint(count)});
   }
-  return rows;
+  return RunPoints(input, options, segment, facts, points);
+}
+
+// More for a target that allows few misses: what is not among the candidates is
+// missed for sure.
+size_t AdaptiveCandidates(double target) {
+  constexpr auto kLeast =
+      static_cast<double>(std::max(kMinCandidates, kCandidatesPerHit * kTop));
+  const double factor = std::clamp(0.05 / (1 - target), 1.0, 8.0);
+  return std::min(kMaxCandidates,
+                  static_cast<size_t>(std::lround(kLeast * factor)));
+}
+
+size_t RecomputedFor(double target, float score_slope,
+                     const SearchOutcome& outcome,
+                     std::span<const float> exact) {
+  RecomputePolicy policy(outcome.beliefs, kTop, target,
+                         static_cast<double>(score_slope));
+  size_t done = 0;
+  while (const size_t batch = policy.NextBatch()) {
+    for (const size_t end = done + batch; done < end; ++done) {
+      policy.Add(exact[done]);
+    }
+  }
+  return done;
 }
 
 absl::StatusOr<std::vector<RecallRow>> RunAdaptive(const RecallInput& input,
                                                    const RecallOptions& options,
                                                    const Segment& segment,
                                                    const StrategyFacts& facts) {
-  std::vector<RecallRow> rows;
-  for (const size_t beam : Beams(segment, options)) {
-    for (const double target : kTargets) {
-      const auto search =
-          [&](std::span<const float> query) -> absl::StatusOr<SearchOutcome> {
-        PITH_ASSIGN_OR_RETURN(
-            Ranked ranked,
-            FindCandidates(segment, query, beam, kAdaptiveCandidates));
-        RecomputePolicy policy(
-            ranked.beliefs, kTop, target,
-            static_cast<double>(segment.codebook()->score_slope()));
-        size_t done = 0;
-        while (const size_t batch = policy.NextBatch()) {
-          for (const size_t end = done + batch; done < end; ++done) {
-            policy.Add(Dot(query, input.passages.row(ranked.passages[done])));
-          }
-        }
-        ranked.passages.resize(done);
-        return SearchOutcome{.passages = std::move(ranked.passages),
-                             .recomputed = done,
-                             .code_evaluations = ranked.evaluations};
-      };
-      const std::string setting =
-          absl::StrCat(BeamSetting(segment, beam),
-                       segment.has_graph() ? ", " : "", "target ", target);
-      PITH_ASSIGN_OR_RETURN(RecallRow row,
-                            MeasureResults(input, facts, setting, search));
-      rows.push_back(std::move(row));
-    }
+  const float score_slope = segment.codebook()->score_slope();
+  std::vector<CandidatePoint> points;
+  for (const double target : kTargets) {
+    points.push_back({.candidates = AdaptiveCandidates(target),
+                      .point = {.setting = absl::StrCat("target ", target),
+                                .count = [=](const SearchOutcome& outcome,
+                                             std::span<const float> exact) {
+                                  return RecomputedFor(target, score_slope,
+                                                       outcome, exact);
+                                }}});
   }
-  return rows;
+  return RunPoints(input, options, segment, facts, points);
 }
 
-absl::StatusOr<SearchOutcome> SearchTwoLevel(const RecallInput& input,
-                                             const Segment& segment,
+absl::StatusOr<SearchOutcome> SearchTwoLevel(const Segment& segment,
                                              std::span<const float> query,
+                                             ExactScore exact,
                                              const TwoLevelOptions& options) {
   const PassageSet dead;
   const std::unique_ptr<CodeQuery> prepared =
@@ -166,8 +190,7 @@ absl::StatusOr<SearchOutcome> SearchTwoLevel(const RecallInput& input,
           options,
           [&](std::span<const PassageId> passages, std::span<float> out) {
             for (size_t i = 0; i < passages.size(); ++i) {
-              out[i] =
-                  Dot(query, input.passages.row(PassageNumber(passages[i])));
+              out[i] = exact(PassageNumber(passages[i]));
             }
             return absl::OkStatus();
           }));
@@ -188,10 +211,10 @@ absl::StatusOr<std::vector<RecallRow>> RunTwoLevel(
     for (const size_t beam : kTwoLevelBeams) {
       PITH_ASSIGN_OR_RETURN(
           RecallRow row,
-          MeasureResults(
+          MeasureInterleaved(
               input, facts, absl::StrCat("share ", share, ", beam ", beam),
-              [&](std::span<const float> query) {
-                return SearchTwoLevel(input, segment, query,
+              [&](std::span<const float> query, ExactScore exact) {
+                return SearchTwoLevel(segment, query, exact,
                                       {.beam = beam, .recompute_share = share});
               }));
       rows.push_back(std::move(row));

@@ -1,11 +1,14 @@
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "benchmarks/recall/strategies.h"
+#include "core/base/vector_math.h"
 #include "tests/recall_input.h"
 #include "tests/status_matchers.h"
 #include "tests/temp_directory.h"
@@ -103,6 +106,7 @@ TEST_F(StrategiesTest, ProductCodesRescoredFromVectorsFindAllWithALargeQueue) {
   // Four dimensions a byte.
   EXPECT_EQ(rows->back().facts.code_bytes, 4U);
   EXPECT_DOUBLE_EQ(rows->back().facts.bytes.other, 64);
+  EXPECT_DOUBLE_EQ(rows->back().facts.bytes.codebook, 256 * 64.0 / 300);
 }
 
 TEST_F(StrategiesTest, IvfRecomputesProbedClustersThatAreNotStored) {
@@ -122,6 +126,8 @@ TEST_F(StrategiesTest, IvfRecomputesProbedClustersThatAreNotStored) {
   EXPECT_GT(last, 250);
   EXPECT_GT(rows->back().recall_at_10, 0.99);
   EXPECT_LT(rows->front().recall_at_10, 0.5);
+  EXPECT_DOUBLE_EQ(rows->front().facts.bytes.codebook, clusters * 64 / 300);
+  EXPECT_DOUBLE_EQ(rows->front().facts.memory_bytes_per_passage, 4);
 }
 
 // Trained codes want as many dimensions as they have parts.
@@ -151,6 +157,8 @@ TEST_F(SegmentStrategiesTest, AScanScoresEveryPassageOnce) {
   EXPECT_EQ((*rows)[0].facts.code_bytes, 49U);
   EXPECT_DOUBLE_EQ((*rows)[0].facts.bytes.codes, 49);
   EXPECT_DOUBLE_EQ((*rows)[0].facts.bytes.graph, 0);
+  // At least its rotation and centroids.
+  EXPECT_GT((*rows)[0].facts.bytes.codebook, (96 * 96 + 96 * 16) * 4.0 / 300);
 }
 
 TEST_F(SegmentStrategiesTest, AWalkWithABeamForAllScoresEveryPassageOnce) {
@@ -166,13 +174,45 @@ TEST_F(SegmentStrategiesTest, AWalkWithABeamForAllScoresEveryPassageOnce) {
 }
 
 TEST_F(SegmentStrategiesTest, CodesOfDecodedDeltaCodesAreNearlyAsGood) {
-  const auto exact = Run("flat-opq96x4");
-  options_.from_delta = true;
   const auto decoded = Run("flat-opq96x4");
+  options_.from_exact = true;
+  const auto exact = Run("flat-opq96x4");
   ASSERT_OK(exact);
   ASSERT_OK(decoded);
+  EXPECT_NE((*decoded)[0].recall_at_10, (*exact)[0].recall_at_10);
   EXPECT_NEAR((*decoded)[0].recall_at_10, (*exact)[0].recall_at_10, 0.15);
   EXPECT_DOUBLE_EQ((*decoded)[1].recall_at_10, 1);
+}
+
+TEST_F(SegmentStrategiesTest, ARowDoesNotDependOnOtherRows) {
+  // Every other passage lies near few directions, and so is coded better:
+  // corrections differ, and reorder candidates.
+  Matrix passages = RandomUnitRows(300, 96, 1);
+  for (size_t i = 0; i < passages.rows(); i += 2) {
+    const std::span<float> row = passages.row(i);
+    for (size_t j = 12; j < row.size(); ++j) {
+      row[j] *= 0.3F;
+    }
+    const float norm = Norm(row);
+    for (float& value : row) {
+      value /= norm;
+    }
+  }
+  const RecallInput input = MakeRecallInput(
+      std::move(passages), RandomUnitRows(100, 96, 2), cache_.path());
+  const std::vector<size_t> counts = {5, 12, 300};
+  options_.recompute = counts;
+  const auto together = Named("flat-opq96x4").run(input, options_);
+  ASSERT_OK(together);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    SCOPED_TRACE(counts[i]);
+    options_.recompute = {counts[i]};
+    const auto alone = Named("flat-opq96x4").run(input, options_);
+    ASSERT_OK(alone);
+    EXPECT_EQ((*alone)[0].setting, (*together)[i].setting);
+    EXPECT_DOUBLE_EQ((*alone)[0].recall_at_3, (*together)[i].recall_at_3);
+    EXPECT_DOUBLE_EQ((*alone)[0].recall_at_10, (*together)[i].recall_at_10);
+  }
 }
 
 TEST_F(SegmentStrategiesTest, AHigherTargetRecomputesMore) {
