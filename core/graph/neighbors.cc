@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -104,22 +105,22 @@ class Carver {
  public:
   Carver(std::span<const NodeId> nodes, Similarities similarities,
          const NeighborOptions& options)
-      : nodes_(nodes),
-        similarities_(similarities),
-        options_(options),
-        reservoirs_(nodes.size(), options.neighbors) {}
+      : nodes_(nodes), similarities_(similarities), options_(options) {}
 
   absl::StatusOr<AdjacencyLists> Run(const BuildControl& control) {
     std::vector<uint32_t> all(nodes_.size());
     std::iota(all.begin(), all.end(), 0);
     if (all.size() <= options_.leaf_size) {
+      reservoirs_.emplace(nodes_.size(), options_.neighbors);
       CompareLeaf(all);
-      return reservoirs_.Take(nodes_);
+      return reservoirs_->Take(nodes_);
     }
     PITH_ASSIGN_OR_RETURN(
         std::vector<std::vector<uint32_t>> clusters,
         Divide(all, options_.first_fanout, options_.seed, control));
     all = {};
+    // Not before, when dividing has its own peak of memory.
+    reservoirs_.emplace(nodes_.size(), options_.neighbors);
     std::atomic<size_t> done = 0;
     PITH_RETURN_IF_ERROR(
         ParallelFor(control, clusters.size(), 1,
@@ -132,7 +133,7 @@ class Carver {
                                          static_cast<double>(clusters.size()));
                       }
                     }));
-    return reservoirs_.Take(nodes_);
+    return reservoirs_->Take(nodes_);
   }
 
  private:
@@ -233,16 +234,16 @@ class Carver {
     std::vector<float> similarities(places.size() * places.size());
     similarities_(nodes, nodes, similarities);
     for (size_t i = 0; i < places.size(); ++i) {
-      reservoirs_.Offer(places[i], places,
-                        std::span<const float>(similarities)
-                            .subspan(i * places.size(), places.size()));
+      reservoirs_->Offer(places[i], places,
+                         std::span<const float>(similarities)
+                             .subspan(i * places.size(), places.size()));
     }
   }
 
   std::span<const NodeId> nodes_;
   Similarities similarities_;
   const NeighborOptions& options_;
-  Reservoirs reservoirs_;
+  std::optional<Reservoirs> reservoirs_;
 };
 
 }  // namespace
