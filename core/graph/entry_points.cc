@@ -27,7 +27,7 @@ absl::StatusOr<std::vector<NodeId>> ChooseEntryPoints(
   }
   const std::vector<NodeId> sample =
       Sample(all, std::max(kSample, count), seed);
-  all = {};
+  std::vector<NodeId>().swap(all);
   const size_t size = sample.size();
   std::vector<float> matrix(size * size);
   PITH_RETURN_IF_ERROR(ParallelFor(

@@ -72,7 +72,8 @@ class Reservoirs {
 
   // The neighbours as nodes; the reservoirs are spent.
   AdjacencyLists Take(std::span<const NodeId> nodes) {
-    similarities_ = {};
+    // Assigning {} would keep the memory.
+    std::vector<float>().swap(similarities_);
     AdjacencyLists result;
     result.offsets.reserve(sizes_.size() + 1);
     result.neighbors.reserve(
@@ -118,7 +119,7 @@ class Carver {
     PITH_ASSIGN_OR_RETURN(
         std::vector<std::vector<uint32_t>> clusters,
         Divide(all, options_.first_fanout, options_.seed, control));
-    all = {};
+    std::vector<uint32_t>().swap(all);
     // Not before, when dividing has its own peak of memory.
     reservoirs_.emplace(nodes_.size(), options_.neighbors);
     std::atomic<size_t> done = 0;
@@ -210,7 +211,7 @@ class Carver {
     auto clusters =
         Divide(places, options_.second_fanout, seed, BuildControl());
     CHECK(clusters.ok()) << clusters.status();
-    places = {};
+    std::vector<uint32_t>().swap(places);
     for (size_t i = 0; i < clusters->size(); ++i) {
       std::vector<uint32_t> cluster = std::exchange((*clusters)[i], {});
       if (cluster.size() > size / 2 + size / 4) {
