@@ -67,6 +67,8 @@ absl::Status DaemonProcess::Spawn(const Options& options) {
                                         (directory_ / "pith.sock").string(),
                                         "--default-model",
                                         options.model,
+                                        "--precision",
+                                        options.precision,
                                         "--vector-cache-mb",
                                         absl::StrCat(options.vector_cache_mb)};
   std::vector<char*> argv;

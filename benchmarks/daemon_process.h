@@ -21,6 +21,8 @@ class DaemonProcess {
     std::filesystem::path executable;
     // --default-model.
     std::string model;
+    // --precision.
+    std::string precision = "f32";
     // --vector-cache-mb.
     int vector_cache_mb = 0;
   };

@@ -108,6 +108,7 @@ struct Config {
   std::filesystem::path pithd;
   size_t queries = kMaxQueries;
   std::optional<int> rerank;
+  std::string precision = "f32";
   bool cold = false;
   bool title_context = false;
   bool json = false;
@@ -648,6 +649,7 @@ absl::StatusOr<Bench> Prepare(const Config& config) {
       bench.daemon,
       DaemonProcess::Start({.executable = config.pithd,
                             .model = config.model,
+                            .precision = config.precision,
                             .vector_cache_mb = config.cold ? 0 : kCacheMb}));
   PITH_RETURN_IF_ERROR(
       Client(bench.daemon->channel()).CheckModel(config.model));
@@ -699,6 +701,7 @@ int Main(int argc, char** argv) {
   app.add_option("--rerank", config.rerank,
                  "candidates recomputed per query, in place of a recall target")
       ->check(CLI::PositiveNumber);
+  app.add_option("--precision", config.precision, "of the model: f32 or bf16");
   app.add_flag("--cold", config.cold,
                "recompute every candidate of every query: without the daemon's "
                "cache of vectors");

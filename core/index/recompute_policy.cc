@@ -20,7 +20,7 @@ constexpr size_t kBatchPart = 4;
 // a batch, which matters where many may be missed; and errors have heavier
 // tails than a normal distribution, which matters where few may.
 double AllowedShare(double missed) {
-  return missed * (1 + 5 * missed) / 2;
+  return missed * (1 + 7 * missed) / 2.4;
 }
 
 // Candidates whose spread is typical of those that decide.
