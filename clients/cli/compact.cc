@@ -18,9 +18,10 @@ std::string SummaryText(const v1::Operation& operation) {
   if (done.delta_passages() > 0) {
     return absl::StrCat(
         "nothing to do: ", Plural(done.delta_passages(), "passage"),
-        ", and a codebook takes ", FormatCount(done.required_passages()),
-        " to be trained on; until then they are searched as "
-        "they are");
+        ", and a codebook is trained from ",
+        FormatCount(done.required_passages()),
+        " on (pithd --seal-passages); until then they are searched as they "
+        "are");
   }
   if (done.segment_passages() == 0 && done.replaced_segments() == 0) {
     return "nothing to do: no passage waits to be sealed";

@@ -324,11 +324,12 @@ absl::StatusOr<CompactResult> Collection::BuildAndPublish(
                          ShapeOf(config_.profile, config_.model.dimension),
                          kSeed, control));
       result.trained_codebook = true;
-      PITH_RETURN_IF_ERROR(
-          directory_.WriteCodebook(codebook->hash(), codebook->Serialize()));
     } else {
       codebook = generation.segments.back()->codebook();
     }
+    // Also if it was there: the manifest is to name nothing that is not.
+    PITH_RETURN_IF_ERROR(
+        directory_.WriteCodebook(codebook->hash(), codebook->Serialize()));
     PITH_ASSIGN_OR_RETURN(
         SegmentContent content,
         BuildSegment(std::move(parts), codebook, options_.min_graph_passages,

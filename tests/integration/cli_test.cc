@@ -481,7 +481,7 @@ TEST_F(Cli, CompactSaysWhenThereIsNothingToDo) {
   result = Run({"compact"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("nothing to do: 312 passages, and a "
-                                    "codebook takes 10,000 to be trained on"));
+                                    "codebook is trained from 10,000 on"));
 }
 
 TEST_F(Cli, CompactOfAnUnknownCollectionOrThatFailsIsAnError) {

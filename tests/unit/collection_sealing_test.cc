@@ -437,6 +437,18 @@ TEST_F(CollectionSealingTest, FilesThatNoManifestNamesAreRemoved) {
   EXPECT_THAT(Find(Text(5)), Contains("doc5"));
 }
 
+TEST_F(CollectionSealingTest, SealingWritesACodebookThatWasLost) {
+  StartSealed();
+  Put(kEnough, kEnough + 5);
+  for (const std::string& name : Files()) {
+    if (name.starts_with("codebook-")) {
+      fs::remove(segments() / name);
+    }
+  }
+  ASSERT_OK(Compact());
+  EXPECT_OK(Open());
+}
+
 TEST_F(CollectionSealingTest, DamagedOrMissingFilesAreDataLoss) {
   StartSealed();
   collection_.reset();
