@@ -205,11 +205,10 @@ absl::StatusOr<Outcome> Add(const Invocation& invocation,
       break;
     }
     const std::string work = absl::StrCat("add ", path.string());
+    constexpr std::string_view kHint =
+        "what was stored stays; the same command again goes on from there";
     const OperationWords words = {
-        .work = work,
-        .hint =
-            "what was stored stays; the same command again goes on from "
-            "there"};
+        .work = work, .hint = kHint, .lost_hint = kHint};
     const auto operation = Follow(channel, response->operation(), words,
                                   interrupts, invocation.terminal);
     if (!operation.ok()) {

@@ -61,7 +61,8 @@ absl::StatusOr<Outcome> Compact(const Invocation& invocation) {
   const std::string work = absl::StrCat("compact ", invocation.collection);
   const OperationWords words = {
       .work = work,
-      .hint = "the collection is as it was; the same command begins again"};
+      .hint = "the collection is as it was; the same command begins again",
+      .lost_hint = "it may still go on; `pith status` shows what came of it"};
   PITH_ASSIGN_OR_RETURN(*response->mutable_operation(),
                         Follow(channel, response->operation(), words,
                                interrupts, invocation.terminal));

@@ -185,7 +185,7 @@ absl::StatusOr<v1::Operation> Follow(
                               AbslView(words.work),
                               ": the daemon stopped telling the progress"))
                         : Annotate(FromGrpc(status), words.work),
-                    "it may still go on; `pith status` shows what came of it");
+                    words.lost_hint);
   }
   return operation;
 }

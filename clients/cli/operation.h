@@ -52,8 +52,10 @@ class InterruptListener {
 struct OperationWords {
   // What it does: "add PATH".
   std::string_view work;
-  // What to do about one that stopped early.
+  // What to do about one that stopped early, and about one whose end is not
+  // known.
   std::string_view hint;
+  std::string_view lost_hint;
 };
 
 // Follows an operation to its end and shows its progress on standard error: a

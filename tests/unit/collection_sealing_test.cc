@@ -393,6 +393,7 @@ TEST_F(CollectionSealingTest, SegmentsThatAreMostlyDeadAreReplaced) {
 TEST_F(CollectionSealingTest, AfterAFailedCommitNoFileIsWrittenTwice) {
   StartSealed();
   Put(kEnough, kEnough + 5);
+  commits_.manifests = 0;
   commits_.to_fail = 1;
   EXPECT_THAT(Compact(), StatusIs(absl::StatusCode::kInternal, "a test"));
   EXPECT_EQ(commits_.manifests, 1);
