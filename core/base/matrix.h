@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace pith {
@@ -13,6 +14,9 @@ class Matrix {
   Matrix() = default;
   Matrix(size_t rows, size_t columns)
       : rows_(rows), columns_(columns), values_(rows * columns) {}
+  // `values` are rows * columns.
+  Matrix(size_t rows, size_t columns, std::vector<float> values)
+      : rows_(rows), columns_(columns), values_(std::move(values)) {}
 
   size_t rows() const { return rows_; }
   size_t columns() const { return columns_; }

@@ -20,7 +20,7 @@
 #include "torch/torch.h"
 
 #include "core/base/status_macros.h"
-#include "embedder/safetensors.h"
+#include "embedder/encoder_weights.h"
 
 namespace pith {
 namespace {
@@ -290,96 +290,31 @@ struct TorchEngine::Encoder {
 
 namespace {
 
-// Reads named tensors and puts them where and how the engine wants them.
-class WeightReader {
- public:
-  WeightReader(const SafetensorsFile& file, at::Device device,
-               at::ScalarType product_type)
-      : file_(file), device_(device), product_type_(product_type) {
-    if (file.tensors().contains("bert.embeddings.word_embeddings.weight")) {
-      prefix_ = "bert.";
-    }
-  }
+// Puts weights where and how the engine wants them.
+struct WeightPlacement {
+  at::Device device;
+  at::ScalarType product_type;
 
-  absl::StatusOr<at::Tensor> Read(const std::string& name,
-                                  const std::vector<int64_t>& shape) const {
-    PITH_ASSIGN_OR_RETURN(std::vector<float> values,
-                          file_.ReadFloats(absl::StrCat(prefix_, name), shape));
-    return torch::from_blob(values.data(), shape, at::kFloat).clone();
+  static at::Tensor Copy(std::span<const float> values, at::IntArrayRef shape) {
+    return torch::from_blob(const_cast<float*>(values.data()), shape,
+                            at::kFloat)
+        .clone();
   }
-
-  absl::StatusOr<Linear> ReadLinear(const std::string& name, int64_t outputs,
-                                    int64_t inputs) const {
-    PITH_ASSIGN_OR_RETURN(at::Tensor weight, Read(absl::StrCat(name, ".weight"),
-                                                  {outputs, inputs}));
-    PITH_ASSIGN_OR_RETURN(at::Tensor bias,
-                          Read(absl::StrCat(name, ".bias"), {outputs}));
-    return Linear{std::move(weight), std::move(bias)};
+  at::Tensor Place(const Matrix& matrix) const {
+    return Copy(matrix.values(), {static_cast<int64_t>(matrix.rows()),
+                                  static_cast<int64_t>(matrix.columns())})
+        .to(device);
   }
-
-  absl::StatusOr<LayerNorm> ReadNorm(const std::string& name,
-                                     const EncoderConfig& config) const {
-    PITH_ASSIGN_OR_RETURN(
-        const at::Tensor weight,
-        Read(absl::StrCat(name, ".weight"), {config.hidden_size}));
-    PITH_ASSIGN_OR_RETURN(
-        const at::Tensor bias,
-        Read(absl::StrCat(name, ".bias"), {config.hidden_size}));
-    return LayerNorm{weight.to(device_), bias.to(device_),
-                     config.layer_norm_epsilon};
+  at::Tensor Place(std::span<const float> vector) const {
+    return Copy(vector, {static_cast<int64_t>(vector.size())}).to(device);
   }
-
-  absl::StatusOr<Layer> ReadLayer(int index,
-                                  const EncoderConfig& config) const {
-    const std::string name = absl::StrCat("encoder.layer.", index, ".");
-    const std::string attention = absl::StrCat(name, "attention.");
-    const int64_t hidden = config.hidden_size;
-    PITH_ASSIGN_OR_RETURN(
-        Linear query,
-        ReadLinear(absl::StrCat(attention, "self.query"), hidden, hidden));
-    PITH_ASSIGN_OR_RETURN(
-        const Linear key,
-        ReadLinear(absl::StrCat(attention, "self.key"), hidden, hidden));
-    PITH_ASSIGN_OR_RETURN(
-        const Linear value,
-        ReadLinear(absl::StrCat(attention, "self.value"), hidden, hidden));
-    const double scale =
-        1 / std::sqrt(static_cast<double>(hidden / config.heads));
-    Layer layer;
-    layer.query_key_value =
-        ForProducts({at::cat({query.weight * scale, key.weight, value.weight}),
-                     at::cat({query.bias * scale, key.bias, value.bias})});
-    PITH_ASSIGN_OR_RETURN(
-        layer.attention_output,
-        ReadLinear(absl::StrCat(attention, "output.dense"), hidden, hidden));
-    layer.attention_output = ForProducts(layer.attention_output);
-    PITH_ASSIGN_OR_RETURN(
-        layer.attention_norm,
-        ReadNorm(absl::StrCat(attention, "output.LayerNorm"), config));
-    PITH_ASSIGN_OR_RETURN(layer.up,
-                          ReadLinear(absl::StrCat(name, "intermediate.dense"),
-                                     config.intermediate_size, hidden));
-    layer.up = ForProducts(layer.up);
-    PITH_ASSIGN_OR_RETURN(layer.down,
-                          ReadLinear(absl::StrCat(name, "output.dense"), hidden,
-                                     config.intermediate_size));
-    layer.down = ForProducts(layer.down);
-    PITH_ASSIGN_OR_RETURN(
-        layer.output_norm,
-        ReadNorm(absl::StrCat(name, "output.LayerNorm"), config));
-    return layer;
+  Linear Place(const LinearWeights& linear) const {
+    return {Place(linear.weight).to(product_type),
+            Place(linear.bias).to(product_type)};
   }
-
- private:
-  Linear ForProducts(const Linear& linear) const {
-    return {linear.weight.to(device_, product_type_),
-            linear.bias.to(device_, product_type_)};
+  LayerNorm Place(const LayerNormWeights& norm, double epsilon) const {
+    return {Place(norm.weight), Place(norm.bias), epsilon};
   }
-
-  const SafetensorsFile& file_;
-  const at::Device device_;
-  const at::ScalarType product_type_;
-  std::string prefix_;
 };
 
 absl::StatusOr<at::Device> ChooseDevice(const std::string& name) {
@@ -422,9 +357,8 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
     return absl::InvalidArgumentError(
         absl::StrCat("threads is ", options.threads, ", at least 1 is needed"));
   }
-  PITH_ASSIGN_OR_RETURN(
-      const SafetensorsFile file,
-      SafetensorsFile::Open(spec.directory / "model.safetensors"));
+  PITH_ASSIGN_OR_RETURN(const EncoderWeightReader reader,
+                        EncoderWeightReader::Open(spec));
 
   auto encoder = std::make_unique<Encoder>();
   const auto load = [&]() -> absl::Status {
@@ -437,28 +371,26 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
     encoder->pooling = spec.pooling;
     encoder->threads = encoder->device.is_cuda() ? 1 : options.threads;
 
-    const WeightReader reader(
-        file, encoder->device,
-        options.precision == Precision::kBf16 ? at::kBFloat16 : at::kFloat);
-    const EncoderConfig& config = encoder->config;
-    PITH_ASSIGN_OR_RETURN(const at::Tensor words,
-                          reader.Read("embeddings.word_embeddings.weight",
-                                      {config.vocab_size, config.hidden_size}));
-    PITH_ASSIGN_OR_RETURN(
-        const at::Tensor positions,
-        reader.Read("embeddings.position_embeddings.weight",
-                    {config.max_positions, config.hidden_size}));
-    PITH_ASSIGN_OR_RETURN(
-        const at::Tensor types,
-        reader.Read("embeddings.token_type_embeddings.weight",
-                    {config.token_types, config.hidden_size}));
-    encoder->words = words.to(encoder->device);
-    encoder->positions = (positions + types.select(0, 0)).to(encoder->device);
-    PITH_ASSIGN_OR_RETURN(encoder->embedding_norm,
-                          reader.ReadNorm("embeddings.LayerNorm", config));
-    for (int i = 0; i < config.layers; ++i) {
-      PITH_ASSIGN_OR_RETURN(Layer layer, reader.ReadLayer(i, config));
-      encoder->layers.push_back(std::move(layer));
+    const WeightPlacement placement = {
+        .device = encoder->device,
+        .product_type =
+            options.precision == Precision::kBf16 ? at::kBFloat16 : at::kFloat};
+    const double epsilon = encoder->config.layer_norm_epsilon;
+    PITH_ASSIGN_OR_RETURN(const Matrix words, reader.Words());
+    encoder->words = placement.Place(words);
+    PITH_ASSIGN_OR_RETURN(const Matrix positions, reader.Positions());
+    encoder->positions = placement.Place(positions);
+    PITH_ASSIGN_OR_RETURN(const LayerNormWeights norm, reader.EmbeddingNorm());
+    encoder->embedding_norm = placement.Place(norm, epsilon);
+    for (int i = 0; i < encoder->config.layers; ++i) {
+      PITH_ASSIGN_OR_RETURN(const EncoderLayerWeights layer, reader.Layer(i));
+      encoder->layers.push_back(
+          {.query_key_value = placement.Place(layer.query_key_value),
+           .attention_output = placement.Place(layer.attention_output),
+           .attention_norm = placement.Place(layer.attention_norm, epsilon),
+           .up = placement.Place(layer.up),
+           .down = placement.Place(layer.down),
+           .output_norm = placement.Place(layer.output_norm, epsilon)});
     }
     return absl::OkStatus();
   };
