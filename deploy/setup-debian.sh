@@ -16,9 +16,9 @@ packages=(
   libabsl-dev libcli11-dev libeigen3-dev libgoogle-glog-dev libgrpc++-dev
   libhwy-dev libicu-dev libprotobuf-dev librocksdb-dev libssl-dev libsystemd-dev
   libzstd-dev nlohmann-json3-dev zlib1g-dev
-  # The model's worker. LibTorch loads whichever BLAS is installed, and the
+  # The models' workers. LibTorch loads whichever BLAS is installed, and the
   # reference BLAS that it falls back to is many times slower.
-  libtorch-dev libopenblas0-openmp
+  libdnnl-dev libtorch-dev libopenblas0-openmp
   # Tests and benchmarks. FAISS is what other projects search with.
   libbenchmark-dev libfaiss-dev libgmock-dev libgtest-dev zstd
 )

@@ -26,6 +26,7 @@ FOLDERS = {
         "core/text",
     ],
     "embedder": ["core/base", "core/index", "core/text", "proto"],
+    "embedder/onednn": ["core/base", "embedder"],
     "embedder/torch": ["core/base", "embedder", "proto"],
     "server": [
         "core/base",
@@ -49,17 +50,18 @@ FILES = {
 HEADERS = {
     "core/storage/rocksdb_store.h": ["core/storage/rocksdb_store.cc", "server/main.cc"],
     "rocksdb/": ["core/storage/rocksdb_store.cc"],
+    "oneapi/": ["embedder/onednn/packed_linear.cc"],
     "torch/": ["embedder/torch/torch_engine.cc"],
     "openssl/": ["core/base/hash.cc"],
     "zlib.h": ["core/base/crc32.cc"],
     "systemd/": ["server/main.cc"],
     "unicode/": ["core/text/", "embedder/"],
     "nlohmann/": ["embedder/", "clients/"],
-    "CLI/": ["embedder/torch/main.cc", "server/main.cc", "clients/cli/main.cc"],
+    "CLI/": ["embedder/onednn/main.cc", "embedder/torch/main.cc", "server/main.cc", "clients/cli/main.cc"],
     "grpcpp/": ["embedder/", "server/", "clients/"],
     "google/protobuf/": ["server/", "clients/"],
     "google/rpc/": ["server/", "clients/"],
-    "hwy/": ["core/base/", "core/codes/"],
+    "hwy/": ["core/base/", "core/codes/", "embedder/onednn/"],
     "Eigen/": ["core/codes/codebook_training.cc"],
 }
 

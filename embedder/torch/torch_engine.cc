@@ -115,32 +115,6 @@ struct Unit {
   }
 };
 
-absl::Status CheckTokens(const PackedTokens& tokens, int vocab_size,
-                         int max_positions) {
-  if (tokens.offsets.empty() || tokens.offsets.front() != 0 ||
-      static_cast<size_t>(tokens.offsets.back()) != tokens.ids.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("offsets of packed tokens end at ",
-                     tokens.offsets.empty() ? -1 : tokens.offsets.back(),
-                     ", there are ", tokens.ids.size(), " tokens"));
-  }
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const int length = tokens.offsets[i + 1] - tokens.offsets[i];
-    if (length < 1 || length > max_positions) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("text ", i, " has ", length,
-                       " tokens, the model takes 1 to ", max_positions));
-    }
-  }
-  for (const int32_t id : tokens.ids) {
-    if (id < 0 || id >= vocab_size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("token id ", id, ", the vocabulary has ", vocab_size));
-    }
-  }
-  return absl::OkStatus();
-}
-
 // Sorted by length, so that equal lengths meet in one product and the longest
 // work is handed out first.
 std::vector<Unit> MakeUnits(const PackedTokens& tokens, int64_t unit_tokens) {
@@ -271,17 +245,7 @@ struct TorchEngine::Encoder {
     const float* values = vectors.data_ptr<float>();
     for (const size_t text : unit.texts) {
       const std::span<float> row = result.row(text);
-      const double squares =
-          std::inner_product(values, values + row.size(), values, 0.0);
-      if (!std::isfinite(squares) || squares == 0) {
-        return absl::InternalError(absl::StrCat("the model gave text ", text,
-                                                " a vector of norm ",
-                                                std::sqrt(squares)));
-      }
-      const float scale = static_cast<float>(1 / std::sqrt(squares));
-      for (size_t i = 0; i < row.size(); ++i) {
-        row[i] = values[i] * scale;
-      }
+      PITH_RETURN_IF_ERROR(WriteUnitNorm({values, row.size()}, text, row));
       values += row.size();
     }
     return absl::OkStatus();
