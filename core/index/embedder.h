@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 #include "core/base/matrix.h"
@@ -27,8 +28,9 @@ struct RequestContext {
   EmbedPriority priority = EmbedPriority::kSearch;
 };
 
-// kDeadlineExceeded or kCancelled if `context` says so, else OK.
-absl::Status CheckAlive(const RequestContext& context);
+// kDeadlineExceeded or kCancelled if `context` says so at `now`, else OK.
+absl::Status CheckAlive(const RequestContext& context,
+                        absl::Time now = absl::Now());
 
 struct ModelIdentity {
   std::string name;

@@ -1,0 +1,409 @@
+#include "embedder/batch_queue.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/status_matchers.h"
+
+namespace pith {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+using RequestId = BatchQueue::RequestId;
+using Waiter = BatchQueue::Waiter;
+
+constexpr absl::Time kNow = absl::UnixEpoch();
+
+// A text of `length` tokens that no other `name` gives.
+std::vector<int32_t> Text(int name, int length) {
+  return std::vector<int32_t>(static_cast<size_t>(length), name);
+}
+
+RequestContext Ingest() {
+  return {.priority = EmbedPriority::kIngest};
+}
+
+void Push(BatchQueue& queue, int id, std::vector<std::vector<int32_t>> texts,
+          const RequestContext& context = {}) {
+  ASSERT_OK(queue.Push(RequestId(id), std::move(texts), context));
+}
+
+// The names of the texts in the next batch, in order.
+struct Taken {
+  BatchQueue::BatchId id{};
+  std::vector<int> names;
+  BatchQueue::Dead dead;
+};
+Taken Take(BatchQueue& queue, absl::Time now = kNow) {
+  Taken taken;
+  const BatchQueue::Batch batch = queue.Take(now, taken.dead);
+  taken.id = batch.id;
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    taken.names.push_back(
+        batch.tokens.ids[static_cast<size_t>(batch.tokens.offsets[i])]);
+  }
+  return taken;
+}
+std::vector<int> TakeNames(BatchQueue& queue) {
+  return Take(queue).names;
+}
+
+TEST(BatchQueue, AnEmptyQueueGivesAnEmptyBatch) {
+  BatchQueue queue({});
+  EXPECT_TRUE(queue.empty());
+  EXPECT_THAT(TakeNames(queue), IsEmpty());
+  EXPECT_EQ(queue.counters().batches, 0);
+}
+
+TEST(BatchQueue, ABatchEndsBeforeTheBudgetIsExceeded) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}});
+  Push(queue, 1, {Text(1, 4), Text(2, 4), Text(3, 4)});
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 12);
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 4);
+  EXPECT_THAT(TakeNames(queue), ElementsAre(3));
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(BatchQueue, ATextBeyondTheBudgetIsABatchOfItsOwn) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}});
+  Push(queue, 1, {Text(1, 25), Text(2, 1)});
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+}
+
+TEST(BatchQueue, TheOldestTextGoesFirstAndTheNearestLengthsJoinIt) {
+  BatchQueue queue({.max_batch_tokens = {30, 30}});
+  Push(queue, 1,
+       {Text(1, 10), Text(2, 2), Text(3, 20), Text(4, 11), Text(5, 9),
+        Text(6, 10)});
+  // 6 is as long as 1; 5 and 4 are as near, and only the shorter one fits.
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1, 6, 5));
+  // 2 is the oldest; 4 is nearer to it than 3, which does not fit beside both.
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2, 4));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(3));
+}
+
+TEST(BatchQueue, SearchLeavesBeforeIngest) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}});
+  Push(queue, 1, {Text(1, 5)}, Ingest());
+  Push(queue, 2, {Text(2, 5)});
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+}
+
+TEST(BatchQueue, IngestHasItsShareHoweverManySearchesCome) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}, .ingest_share = 0.25});
+  int ingest_taken = 0;
+  for (int name = 0; name < 100; ++name) {
+    Push(queue, name, {Text(name, 10)}, Ingest());
+  }
+  for (int name = 100; name < 200; ++name) {
+    Push(queue, name, {Text(name, 10)});
+    const Taken taken = Take(queue);
+    ASSERT_EQ(taken.names.size(), 1);
+    ingest_taken += taken.names[0] < 100 ? 1 : 0;
+  }
+  EXPECT_EQ(ingest_taken, 25);
+}
+
+TEST(BatchQueue, IngestEarnsNothingWhileItIsNotThere) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}, .ingest_share = 0.5});
+  for (int i = 0; i < 50; ++i) {
+    Push(queue, i, {Text(i, 10)});
+    Take(queue);
+  }
+  Push(queue, 100, {Text(100, 10)}, Ingest());
+  Push(queue, 101, {Text(101, 10)});
+  EXPECT_THAT(TakeNames(queue), ElementsAre(101));
+}
+
+TEST(BatchQueue, SeveralWorkersShareWhatWaits) {
+  BatchQueue queue({.max_batch_tokens = {1024, 1024}, .workers = 2});
+  std::vector<std::vector<int32_t>> texts;
+  for (int i = 0; i < 30; ++i) {
+    texts.push_back(Text(i, 70));
+  }
+  Push(queue, 1, texts);
+  // A quarter of what waits, down to what is worth a batch.
+  std::vector<size_t> sizes;
+  while (!queue.empty()) {
+    sizes.push_back(Take(queue).names.size());
+  }
+  EXPECT_THAT(sizes, ElementsAre(7, 5, 4, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1));
+}
+
+TEST(BatchQueue, APassageThatSeveralQueriesWantIsThereOnce) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  Push(queue, 2, {Text(2, 5), Text(3, 5), Text(3, 5)});
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 15);
+  const Taken taken = Take(queue);
+  EXPECT_THAT(taken.names, ElementsAre(1, 2, 3));
+  // One that runs is joined, too.
+  Push(queue, 3, {Text(1, 5)});
+  EXPECT_TRUE(queue.empty());
+  EXPECT_THAT(
+      queue.Finish(taken.id),
+      ElementsAre(
+          ElementsAre(Waiter{RequestId(1), 0}, Waiter{RequestId(3), 0}),
+          ElementsAre(Waiter{RequestId(1), 1}, Waiter{RequestId(2), 0}),
+          ElementsAre(Waiter{RequestId(2), 1}, Waiter{RequestId(2), 2})));
+  EXPECT_EQ(queue.counters().shared_texts, 3);
+  EXPECT_EQ(queue.counters().texts, 3);
+  // Nothing is remembered.
+  Push(queue, 4, {Text(1, 5)});
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+}
+
+TEST(BatchQueue, ASearchTakesItsPassageOutOfIngest) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)}, Ingest());
+  Push(queue, 2, {Text(2, 5)});
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 5);
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kIngest), 5);
+  const Taken taken = Take(queue);
+  EXPECT_THAT(taken.names, ElementsAre(2));
+  EXPECT_THAT(queue.Finish(taken.id),
+              ElementsAre(UnorderedElementsAre(Waiter{RequestId(1), 1},
+                                               Waiter{RequestId(2), 0})));
+}
+
+TEST(BatchQueue, AFullQueueRefusesAndKeepsNothingOfTheRequest) {
+  BatchQueue queue({.max_waiting_tokens = 10});
+  Push(queue, 1, {Text(1, 8)});
+  EXPECT_THAT(queue.Push(RequestId(2), {Text(1, 8), Text(2, 3)}, {}),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       "embed 3 tokens: 8 of at most 10 already wait"));
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 8);
+  EXPECT_EQ(queue.counters().refused_requests, 1);
+  // What waits already takes no room, and the other priority has its own.
+  Push(queue, 3, {Text(1, 8), Text(3, 2)});
+  Push(queue, 4, {Text(4, 10)}, Ingest());
+}
+
+TEST(BatchQueue, CancelledAndExpiredTextsNeverLeaveInABatch) {
+  BatchQueue queue({});
+  bool cancelled = false;
+  Push(queue, 1, {Text(1, 5), Text(2, 5)},
+       {.cancelled = [&] { return cancelled; }});
+  Push(queue, 2, {Text(3, 5), Text(4, 5)},
+       {.deadline = kNow + absl::Seconds(1)});
+  Push(queue, 3, {Text(4, 5), Text(5, 5)});
+  cancelled = true;
+  const Taken taken = Take(queue, kNow + absl::Seconds(2));
+  EXPECT_THAT(taken.names, ElementsAre(4, 5));
+  ASSERT_EQ(taken.dead.size(), 2);
+  EXPECT_EQ(taken.dead[0].first, RequestId(1));
+  EXPECT_THAT(taken.dead[0].second,
+              StatusIs(absl::StatusCode::kCancelled, "the caller has gone"));
+  EXPECT_EQ(taken.dead[1].first, RequestId(2));
+  EXPECT_THAT(taken.dead[1].second,
+              StatusIs(absl::StatusCode::kDeadlineExceeded,
+                       "the request's deadline has passed"));
+  EXPECT_EQ(queue.counters().dropped_requests, 2);
+  EXPECT_THAT(queue.Finish(taken.id),
+              ElementsAre(ElementsAre(Waiter{RequestId(3), 0}),
+                          ElementsAre(Waiter{RequestId(3), 1})));
+}
+
+TEST(BatchQueue, ARemovedRequestLeavesWhatOthersWant) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(1, 5), Text(2, 5)});
+  Push(queue, 2, {Text(2, 5)});
+  queue.Remove(RequestId(1));
+  queue.Remove(RequestId(1));
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 5);
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+}
+
+TEST(BatchQueue, ARequestRemovedWhileItRunsIsNotAnswered) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5)});
+  const Taken taken = Take(queue);
+  queue.Remove(RequestId(1));
+  EXPECT_THAT(queue.Finish(taken.id), ElementsAre(IsEmpty()));
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(BatchQueue, ALostBatchIsGivenOutAgainBeforeAllElse) {
+  BatchQueue queue({.max_batch_tokens = {10, 10}});
+  Push(queue, 1, {Text(1, 5), Text(2, 5), Text(3, 5)});
+  const Taken first = Take(queue);
+  EXPECT_THAT(queue.Lost(first.id), IsEmpty());
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 15);
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(3));
+}
+
+TEST(BatchQueue, ATextThatKillsWorkersIsFoundAlone) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  Push(queue, 2, {Text(2, 5), Text(3, 5)});
+  EXPECT_THAT(queue.Lost(Take(queue).id), IsEmpty());
+  EXPECT_THAT(queue.Lost(Take(queue).id), IsEmpty());
+  const Taken one = Take(queue);
+  const Taken two = Take(queue);
+  const Taken three = Take(queue);
+  EXPECT_THAT(one.names, ElementsAre(1));
+  EXPECT_THAT(two.names, ElementsAre(2));
+  EXPECT_THAT(three.names, ElementsAre(3));
+  EXPECT_THAT(queue.Lost(two.id),
+              ElementsAre(Waiter{RequestId(1), 1}, Waiter{RequestId(2), 0}));
+  queue.Finish(one.id);
+  queue.Finish(three.id);
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(BatchQueue, ATextThatIsAloneFromTheFirstHasTwoTries) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5)});
+  EXPECT_THAT(queue.Lost(Take(queue).id), IsEmpty());
+  EXPECT_THAT(queue.Lost(Take(queue).id), ElementsAre(Waiter{RequestId(1), 0}));
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(BatchQueue, NothingIsGivenOutAgainForCallersWhoHaveGone) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5)});
+  Push(queue, 2, {Text(2, 5)});
+  queue.Lost(Take(queue).id);
+  queue.Remove(RequestId(1));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
+}
+
+TEST(BatchQueue, AllCanBeGivenUp) {
+  BatchQueue queue({.max_batch_tokens = {5, 5}});
+  Push(queue, 1, {Text(1, 5)});
+  Push(queue, 2, {Text(2, 5)}, Ingest());
+  queue.Lost(Take(queue).id);
+  EXPECT_THAT(queue.RemoveAll(), ElementsAre(RequestId(1), RequestId(2)));
+  EXPECT_TRUE(queue.empty());
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kIngest), 0);
+  Push(queue, 3, {Text(1, 5)});
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+}
+
+// A twin: requests as lists of names still due, no order but "every text that
+// is wanted, once". Random pushes, removals, cancellations, batches that finish
+// or are lost, several at a time.
+TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const auto pick = [&](int count) {
+      return static_cast<int>(random() % static_cast<uint32_t>(count));
+    };
+    BatchQueue queue({.max_batch_tokens = {20, 10},
+                      .max_waiting_tokens = 200,
+                      .workers = 1 + pick(3)});
+    struct Due {
+      std::vector<int> names;  // -1 when delivered
+      bool cancelled = false;
+    };
+    std::map<RequestId, Due> due;
+    std::map<RequestId, bool> cancelled;
+    struct Running {
+      Taken taken;
+    };
+    std::vector<Running> running;
+    uint64_t next = 0;
+    const auto step = [&](bool may_push) {
+      const int action = pick(10);
+      if (action < 3 && may_push) {
+        const RequestId id{next++};
+        std::vector<std::vector<int32_t>> texts;
+        Due entry;
+        for (int i = 1 + pick(4); i > 0; --i) {
+          const int name = pick(12);
+          texts.push_back(Text(name, 1 + name));
+          entry.names.push_back(name);
+        }
+        bool& flag = cancelled[id];
+        const RequestContext context = {
+            .cancelled = [&flag] { return flag; },
+            .priority =
+                pick(2) == 0 ? EmbedPriority::kSearch : EmbedPriority::kIngest};
+        if (queue.Push(id, texts, context).ok()) {
+          due[id] = entry;
+        }
+      } else if (action == 3 && !due.empty()) {
+        const auto victim =
+            std::next(due.begin(), pick(static_cast<int>(due.size())));
+        queue.Remove(victim->first);
+        due.erase(victim);
+      } else if (action == 4 && !due.empty()) {
+        const auto victim =
+            std::next(due.begin(), pick(static_cast<int>(due.size())));
+        cancelled[victim->first] = true;
+      } else if (action < 7 && running.size() < 3) {
+        Taken taken = Take(queue);
+        for (const auto& [id, status] : taken.dead) {
+          ASSERT_TRUE(cancelled[id]);
+          ASSERT_EQ(due.erase(id), 1);
+        }
+        std::vector<int> names = taken.names;
+        std::ranges::sort(names);
+        ASSERT_EQ(std::ranges::adjacent_find(names), names.end());
+        if (!names.empty()) {
+          running.push_back({std::move(taken)});
+        }
+      } else if (!running.empty()) {
+        const size_t at =
+            static_cast<size_t>(pick(static_cast<int>(running.size())));
+        const Taken taken = running[at].taken;
+        running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
+        if (pick(4) == 0) {
+          for (const Waiter& waiter : queue.Lost(taken.id)) {
+            ASSERT_EQ(taken.names.size(), 1);
+            // A caller drops a request when one of its texts fails.
+            queue.Remove(waiter.request);
+            due.erase(waiter.request);
+          }
+          return;
+        }
+        const auto waiters = queue.Finish(taken.id);
+        ASSERT_EQ(waiters.size(), taken.names.size());
+        for (size_t i = 0; i < waiters.size(); ++i) {
+          for (const Waiter& waiter : waiters[i]) {
+            const auto request = due.find(waiter.request);
+            ASSERT_NE(request, due.end());
+            ASSERT_EQ(request->second.names.at(waiter.text), taken.names[i]);
+            request->second.names[waiter.text] = -1;
+            if (std::ranges::count(request->second.names, -1) ==
+                std::ssize(request->second.names)) {
+              due.erase(request);
+            }
+          }
+        }
+      }
+    };
+    for (int i = 0; i < 300; ++i) {
+      step(true);
+    }
+    for (int i = 0; i < 5000 && (!due.empty() || !running.empty()); ++i) {
+      step(false);
+    }
+    EXPECT_TRUE(due.empty());
+    // What was lost and nobody wants any more is found when its turn comes.
+    EXPECT_THAT(TakeNames(queue), IsEmpty());
+    EXPECT_TRUE(queue.empty());
+    EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
+    EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kIngest), 0);
+  }
+}
+
+}  // namespace
+}  // namespace pith
