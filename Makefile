@@ -34,7 +34,7 @@ test-python: deps
 
 quickstart: model  ## build, index a folder (PITH_QUICKSTART_DIR) and ask a question
 	cmake --preset release
-	cmake --build --preset release -j $(JOBS) --target pithd pith pith-embedder-torch
+	cmake --build --preset release -j $(JOBS) --target pithd pith pith-embedder
 	$(BIN)/pith add "$$PITH_QUICKSTART_DIR"
 	$(BIN)/pith search "$(QUESTION)"
 
@@ -46,7 +46,7 @@ test: model test-python  ## build the dev preset and run all tests
 
 bench: model  ## build the benchmarks into build/release/bin
 	cmake --preset release
-	cmake --build --preset release -j $(JOBS) --target benchmarks pithd pith-embedder-torch
+	cmake --build --preset release -j $(JOBS) --target benchmarks pithd pith-embedder pith-embedder-torch
 	@echo 'run for example: PITH_MODEL="$(MODEL)" $(BIN)/quality_bench --data cranfield'
 
 format:  ## format the C++ sources

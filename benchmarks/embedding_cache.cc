@@ -76,12 +76,14 @@ absl::StatusOr<std::unique_ptr<ModelEmbedder>> EmbeddingCache::StartEmbedder(
     spec.max_tokens =
         std::min(spec.max_tokens, max_tokens + tokenizer->special_tokens());
   }
-  return ModelEmbedder::Create(spec, fingerprint_, std::move(tokenizer),
-                               {.worker = options_.worker,
-                                .precision = options_.precision,
-                                .threads = options_.threads,
-                                .max_ingest_batch_tokens = 1024,
-                                .max_queue_tokens = kMaxQueueTokens});
+  return ModelEmbedder::Create(
+      spec, fingerprint_, std::move(tokenizer),
+      {.workers = {{options_.worker,
+                    {"--model", spec_.directory.string(), "--precision",
+                     std::string(PrecisionName(options_.precision)),
+                     "--threads", absl::StrCat(options_.threads)}}},
+       .max_ingest_batch_tokens = 1024,
+       .max_queue_tokens = kMaxQueueTokens});
 }
 
 absl::StatusOr<Matrix> EmbeddingCache::Embed(std::span<const std::string> texts,

@@ -57,7 +57,7 @@ absl::Status BatchQueue::Push(RequestId id,
       // A search does not wait for ingest because its passage does.
       if (context.priority == EmbedPriority::kSearch &&
           text.priority == EmbedPriority::kIngest && !text.running &&
-          text.losses == 0) {
+          text.failures == 0) {
         Dequeue(&text);
         text.priority = EmbedPriority::kSearch;
         Enqueue(&text);
@@ -112,7 +112,7 @@ void BatchQueue::Remove(RequestId id) {
     std::erase_if(text->waiters,
                   [&](const Waiter& waiter) { return waiter.request == id; });
     // What runs, or is to be given out again, is dropped when its turn comes.
-    if (text->waiters.empty() && !text->running && text->losses == 0) {
+    if (text->waiters.empty() && !text->running && text->failures == 0) {
       Dequeue(text);
       Erase(text);
     }
@@ -191,7 +191,7 @@ std::vector<BatchQueue::Text*> BatchQueue::Gather(Waiting& waiting,
                                                   int64_t room, absl::Time now,
                                                   Dead& dead) {
   std::vector<Text*> texts;
-  // Batches that lost their worker, as they were but for texts that nobody
+  // Batches that failed, as they were but for texts that nobody
   // wants any more.
   while (!waiting.again.empty() && texts.empty()) {
     const std::vector<Text*> group = std::move(waiting.again.front());
@@ -306,28 +306,28 @@ std::vector<std::vector<BatchQueue::Waiter>> BatchQueue::Finish(BatchId batch) {
   return waiters;
 }
 
-std::vector<BatchQueue::Waiter> BatchQueue::Lost(BatchId batch) {
+std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
+                                                 Failure failure) {
   const auto found = running_.find(batch);
   CHECK(found != running_.end());
   const std::vector<Text*> texts = std::move(found->second);
   running_.erase(found);
-  const bool is_alone = texts.size() == 1;
   std::vector<Text*> group;
   for (Text* text : texts) {
     text->running = false;
-    ++text->losses;
+    text->failures += failure == Failure::kError ? 2 : 1;
     if (text->waiters.empty()) {
       Erase(text);
       continue;
     }
-    if (is_alone && text->losses > 1) {
+    if (texts.size() == 1 && text->failures > 1) {
       std::vector<Waiter> waiters = text->waiters;
       Erase(text);
       return waiters;
     }
     Waiting& waiting = waiting_[Index(text->priority)];
     waiting.tokens += Tokens(*text->ids);
-    if (text->losses == 1) {
+    if (text->failures == 1) {
       group.push_back(text);
     } else {
       waiting.again.push_back({text});

@@ -93,11 +93,15 @@ class BatchQueue {
   // The batch is embedded: row i of its result is for those in element i.
   std::vector<std::vector<Waiter>> Finish(BatchId batch);
 
-  // The batch's worker died. Its texts are given out once more as they were;
-  // after a second time one by one, as one of them may be the reason. Returns
-  // the waiters of a text that did it alone and not for the first time: it is
-  // not given out again.
-  std::vector<Waiter> Lost(BatchId batch);
+  enum class Failure {
+    kWorkerDied,  // any of the texts may be the reason, or none
+    kError,       // the worker lives and says that it cannot embed them
+  };
+  // The batch failed. After a worker's first death its texts are given out once
+  // more as they were; after the second, or an error, one by one, as one of
+  // them may be the reason. Returns the waiters of a text that failed alone,
+  // after an error or a second death: it is not given out again.
+  std::vector<Waiter> Fail(BatchId batch, Failure failure);
 
   // All requests, which are removed: there is no way to serve them.
   std::vector<RequestId> RemoveAll();
@@ -123,8 +127,8 @@ class BatchQueue {
     EmbedPriority priority = EmbedPriority::kSearch;
     // In a batch that was taken.
     bool running = false;
-    // Workers that died with it.
-    int losses = 0;
+    // Workers that died with it; an error counts as two.
+    int failures = 0;
     std::vector<Waiter> waiters;
   };
   struct Request {
@@ -137,7 +141,7 @@ class BatchQueue {
     // By arrival; by length, then arrival.
     std::set<std::pair<uint64_t, Text*>> by_age;
     std::set<std::pair<std::pair<size_t, uint64_t>, Text*>> by_length;
-    // Batches whose worker died, to be given out as they are, first of all.
+    // Batches that failed, to be given out as they are, first of all.
     std::vector<std::vector<Text*>> again;
     int64_t tokens = 0;
 

@@ -67,6 +67,7 @@ grpc::Status EmbedderServiceImpl::GetModel(grpc::ServerContext* /*context*/,
   }
   response->set_dimension(model_->engine->dimension());
   response->set_device(model_->device);
+  response->set_precision(std::string(PrecisionName(model_->precision)));
   return grpc::Status::OK;
 }
 

@@ -22,6 +22,7 @@ struct LoadedEngine {
   std::unique_ptr<Engine> engine;
   // "cpu" or "cuda:0".
   std::string device;
+  Precision precision = Precision::kF32;
 };
 
 // EmbedderService over one engine. Calls take turns; their number is bounded by

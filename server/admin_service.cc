@@ -62,6 +62,9 @@ grpc::ServerUnaryReactor* AdminServiceImpl::GetStatus(
         for (const WorkerDescription& worker : models_.Workers()) {
           *response->add_workers() = ToProto(worker);
         }
+        for (const QueueDescription& queue : models_.Queues()) {
+          *response->add_embedding_queues() = ToProto(queue);
+        }
         for (const auto& operation : operations_.List()) {
           if (!operation->ended()) {
             *response->add_operations() = operation->Describe();

@@ -41,12 +41,30 @@ struct WorkerDescription {
   std::string model;
   State state = State::kStopped;
   pid_t pid = 0;
+  // What the last one computed on, "cpu" or "cuda:0", and in: "int8".
+  std::string device;
+  std::string precision;
   // Workers that were lost, by crash or time-out.
   uint64_t lost = 0;
   uint64_t texts_embedded = 0;
   uint64_t tokens_embedded = 0;
   // Why a worker last died or could not start; empty if none did.
   std::string last_error;
+};
+
+// The queue before a model's workers, since the daemon began;
+// v1::EmbeddingQueue has the words.
+struct QueueDescription {
+  std::string model;
+  int64_t search_tokens = 0;
+  int64_t ingest_tokens = 0;
+  int64_t batches = 0;
+  int64_t texts = 0;
+  int64_t tokens = 0;
+  int64_t room_tokens = 0;
+  int64_t shared_texts = 0;
+  int64_t refused_calls = 0;
+  int64_t dropped_calls = 0;
 };
 
 // Where models come from and run. Thread-safe.
@@ -63,6 +81,7 @@ class ModelProvider {
   virtual absl::StatusOr<ModelDescription> Describe(std::string_view name) = 0;
   virtual std::vector<ModelDescription> List() = 0;
   virtual std::vector<WorkerDescription> Workers() = 0;
+  virtual std::vector<QueueDescription> Queues() = 0;
 };
 
 // How a collection's store is made and opened.

@@ -487,6 +487,23 @@ v1::Worker ToProto(const WorkerDescription& worker) {
   proto.set_texts_embedded(static_cast<int64_t>(worker.texts_embedded));
   proto.set_tokens_embedded(static_cast<int64_t>(worker.tokens_embedded));
   proto.set_last_error(worker.last_error);
+  proto.set_device(worker.device);
+  proto.set_precision(worker.precision);
+  return proto;
+}
+
+v1::EmbeddingQueue ToProto(const QueueDescription& queue) {
+  v1::EmbeddingQueue proto;
+  proto.set_model(queue.model);
+  proto.set_search_tokens(queue.search_tokens);
+  proto.set_ingest_tokens(queue.ingest_tokens);
+  proto.set_batches(queue.batches);
+  proto.set_texts(queue.texts);
+  proto.set_tokens(queue.tokens);
+  proto.set_room_tokens(queue.room_tokens);
+  proto.set_shared_texts(queue.shared_texts);
+  proto.set_refused_calls(queue.refused_calls);
+  proto.set_dropped_calls(queue.dropped_calls);
   return proto;
 }
 

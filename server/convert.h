@@ -58,6 +58,7 @@ v1::CompactProgress ToProto(const CompactResult& result,
 v1::Collection ToProto(const CollectionRegistry::Listing& listing);
 v1::ModelInfo ToProto(const ModelDescription& model);
 v1::Worker ToProto(const WorkerDescription& worker);
+v1::EmbeddingQueue ToProto(const QueueDescription& queue);
 
 }  // namespace pith
 

@@ -25,13 +25,13 @@ ModelDescription DescribeSpec(const ModelSpec& spec) {
           .vocabulary_size = spec.encoder.vocab_size};
 }
 
-WorkerDescription::State ToState(ModelEmbedder::WorkerStatus::State state) {
+WorkerDescription::State ToState(WorkerPool::WorkerStatus::State state) {
   switch (state) {
-    case ModelEmbedder::WorkerStatus::State::kStarting:
+    case WorkerPool::WorkerStatus::State::kStarting:
       return WorkerDescription::State::kStarting;
-    case ModelEmbedder::WorkerStatus::State::kReady:
+    case WorkerPool::WorkerStatus::State::kReady:
       return WorkerDescription::State::kReady;
-    case ModelEmbedder::WorkerStatus::State::kStopped:
+    case WorkerPool::WorkerStatus::State::kStopped:
       break;
   }
   return WorkerDescription::State::kStopped;
@@ -78,10 +78,15 @@ absl::StatusOr<Embedder*> LocalModels::Open(std::string_view name) {
                         ModelFingerprint(spec, options_.fingerprint_cache));
   PITH_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer,
                         Tokenizer::Load(found));
+  WorkerPool::Options pool = options_.pool;
+  for (WorkerPool::Command& command : pool.workers) {
+    command.arguments.insert(command.arguments.end(),
+                             {"--model", spec.directory.string()});
+  }
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<ModelEmbedder> embedder,
       ModelEmbedder::Create(spec, std::move(fingerprint), std::move(tokenizer),
-                            options_.embedder));
+                            std::move(pool)));
   MutexLock lock(mutex_);
   // Another thread may have been first.
   return open_.emplace(directory, std::move(embedder)).first->second.get();
@@ -123,17 +128,40 @@ std::vector<WorkerDescription> LocalModels::Workers() {
   std::vector<WorkerDescription> workers;
   MutexLock lock(mutex_);
   for (const auto& [directory, embedder] : open_) {
-    const ModelEmbedder::WorkerStatus status = embedder->worker_status();
-    workers.push_back(
-        {.model = embedder->identity().name,
-         .state = ToState(status.state),
-         .pid = status.pid,
-         .lost = static_cast<uint64_t>(status.lost_workers),
-         .texts_embedded = static_cast<uint64_t>(status.embedded_texts),
-         .tokens_embedded = static_cast<uint64_t>(status.embedded_tokens),
-         .last_error = status.last_error});
+    for (const WorkerPool::WorkerStatus& worker : embedder->status().workers) {
+      workers.push_back(
+          {.model = embedder->identity().name,
+           .state = ToState(worker.state),
+           .pid = worker.pid,
+           .device = worker.device,
+           .precision = worker.precision,
+           .lost = static_cast<uint64_t>(worker.lost),
+           .texts_embedded = static_cast<uint64_t>(worker.embedded_texts),
+           .tokens_embedded = static_cast<uint64_t>(worker.embedded_tokens),
+           .last_error = worker.last_error});
+    }
   }
   return workers;
+}
+
+std::vector<QueueDescription> LocalModels::Queues() {
+  std::vector<QueueDescription> queues;
+  MutexLock lock(mutex_);
+  for (const auto& [directory, embedder] : open_) {
+    const WorkerPool::Status status = embedder->status();
+    const BatchQueue::Counters& counters = status.batches;
+    queues.push_back({.model = embedder->identity().name,
+                      .search_tokens = status.search_tokens,
+                      .ingest_tokens = status.ingest_tokens,
+                      .batches = counters.batches,
+                      .texts = counters.texts,
+                      .tokens = counters.tokens,
+                      .room_tokens = counters.room,
+                      .shared_texts = counters.shared_texts,
+                      .refused_calls = counters.refused_requests,
+                      .dropped_calls = counters.dropped_requests});
+  }
+  return queues;
 }
 
 }  // namespace pith

@@ -28,7 +28,8 @@ class LocalModels : public ModelProvider {
     std::string default_model;
     // Where fingerprints are kept; see ModelFingerprint.
     std::filesystem::path fingerprint_cache;
-    ModelEmbedder::Options embedder;
+    // The workers' commands lack the model, which is added.
+    WorkerPool::Options pool;
   };
   explicit LocalModels(const Options& options) : options_(options) {}
 
@@ -37,6 +38,7 @@ class LocalModels : public ModelProvider {
   absl::StatusOr<ModelDescription> Describe(std::string_view name) override;
   std::vector<ModelDescription> List() override;
   std::vector<WorkerDescription> Workers() override ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<QueueDescription> Queues() override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   // The name, or the default; kFailedPrecondition if there is neither.

@@ -13,6 +13,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "glog/logging.h"
 
 #include "core/base/paths.h"
@@ -36,8 +37,10 @@ struct Flags {
   std::string socket;
   std::string default_model = "all-MiniLM-L6-v2";
   std::string worker;
-  std::string precision = "f32";
+  std::string engine = "onednn";
+  std::string precision = "auto";
   std::string device = "auto";
+  int workers = 0;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   int idle_unload_seconds = 600;
   int vector_cache_mb = 16;
@@ -70,7 +73,41 @@ absl::StatusOr<fs::path> WorkerPath(const Flags& flags) {
   if (error) {
     return ErrnoStatus(error.value(), "read", "/proc/self/exe");
   }
-  return self.parent_path() / "pith-embedder-torch";
+  return self.parent_path() /
+         (flags.engine == "torch" ? "pith-embedder-torch" : "pith-embedder");
+}
+
+// One worker a core, each with one thread; or as --engine torch wants them.
+absl::StatusOr<std::vector<WorkerPool::Command>> WorkerCommands(
+    const Flags& flags, const fs::path& data_directory) {
+  PITH_ASSIGN_OR_RETURN(const fs::path executable, WorkerPath(flags));
+  const std::vector<std::string> precision = {"--precision", flags.precision};
+  std::vector<WorkerPool::Command> commands;
+  const auto add = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), precision.begin(), precision.end());
+    commands.push_back({executable, std::move(arguments)});
+  };
+  if (flags.engine == "torch") {
+    // One a device; on the CPU, one with all the threads.
+    for (const absl::string_view device :
+         absl::StrSplit(AbslView(flags.device), ',')) {
+      for (int i = 0; i < std::max(1, flags.workers); ++i) {
+        add({"--device", std::string(device), "--threads",
+             absl::StrCat(flags.threads)});
+      }
+    }
+    return commands;
+  }
+  if (flags.device != "auto" && flags.device != "cpu") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--device ", flags.device,
+        ": --engine onednn runs on the CPU, --engine torch on ", "others"));
+  }
+  const int workers = flags.workers > 0 ? flags.workers : flags.threads;
+  for (int i = 0; i < workers; ++i) {
+    add({"--cache", (data_directory / "precision.json").string()});
+  }
+  return commands;
 }
 
 absl::Status Run(const Flags& flags) {
@@ -82,7 +119,10 @@ absl::Status Run(const Flags& flags) {
                             .data_directory = flags.data_directory,
                             .socket = flags.socket,
                             .working_directory = fs::current_path()}));
-  PITH_ASSIGN_OR_RETURN(const fs::path worker, WorkerPath(flags));
+  PITH_ASSIGN_OR_RETURN(std::vector<WorkerPool::Command> workers,
+                        WorkerCommands(flags, paths.data_directory));
+  const std::string executable = workers.front().executable.string();
+  const size_t worker_count = workers.size();
 
   // Blocked in every thread; the main thread waits for them below.
   sigset_t signals;
@@ -106,12 +146,11 @@ absl::Status Run(const Flags& flags) {
       {.search = {.models = paths.models_directory, .hub_cache = HubCache()},
        .default_model = flags.default_model,
        .fingerprint_cache = paths.data_directory / "fingerprints.json",
-       .embedder = {.worker = worker,
-                    .precision = flags.precision == "bf16" ? Precision::kBf16
-                                                           : Precision::kF32,
-                    .threads = flags.threads,
-                    .device = flags.device,
-                    .idle_unload = absl::Seconds(flags.idle_unload_seconds)}});
+       .pool = {
+           .workers = std::move(workers),
+           .idle_unload = absl::Seconds(flags.idle_unload_seconds),
+           // A GPU wants large batches.
+           .max_search_batch_tokens = flags.engine == "torch" ? 16384 : 512}});
   RocksDbShared shared({});
   const auto open_store =
       [](absl::StatusOr<std::unique_ptr<RocksDbStore>> store)
@@ -142,10 +181,9 @@ absl::Status Run(const Flags& flags) {
   LOG(INFO) << "pithd " << PITH_VERSION << ": data " << paths.data_directory
             << ", socket " << paths.socket << ", models "
             << paths.models_directory << ", default model \""
-            << flags.default_model << "\", worker " << worker << ", "
-            << flags.precision << ", " << flags.threads << " threads on "
-            << flags.device << ", sealing from " << flags.seal_passages
-            << " passages on";
+            << flags.default_model << "\", " << worker_count << " workers "
+            << executable << ", " << flags.precision << " on " << flags.device
+            << ", sealing from " << flags.seal_passages << " passages on";
   PITH_ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,
       Server::Start(config, stores, models, std::move(inherited_socket)));
@@ -181,14 +219,26 @@ int main(int argc, char** argv) {
                  "models directory, or org/name in the Hugging Face cache")
       ->capture_default_str();
   app.add_option("--worker", flags.worker,
-                 "Worker executable [pith-embedder-torch beside pithd]");
-  app.add_option("--precision", flags.precision, "Precision of the model")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+                 "Worker executable [the engine's, beside pithd]");
+  app.add_option("--engine", flags.engine,
+                 "What runs models: onednn (CPU) or torch (CUDA, or CPU)")
+      ->check(CLI::IsMember({"onednn", "torch"}))
       ->capture_default_str();
-  app.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N")
+  app.add_option("--precision", flags.precision,
+                 "Of the model: auto, f32, bf16, int8 (onednn). auto is the "
+                 "fastest that the machine has and that keeps the model's "
+                 "vectors")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->capture_default_str();
+  app.add_option("--device", flags.device,
+                 "auto, cpu or cuda:N; several with commas between them")
+      ->capture_default_str();
+  app.add_option("--workers", flags.workers,
+                 "Model processes [one a thread; with --engine torch one a "
+                 "device]")
+      ->check(CLI::Range(1, 1024));
   app.add_option("--threads", flags.threads,
-                 "Threads of the model, and as many that seal")
+                 "Threads that seal, and of the model")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--idle-unload", flags.idle_unload_seconds,

@@ -140,7 +140,9 @@ std::string WorkerText(const v1::Worker& worker) {
       absl::StrCat("worker      ", PrintableLine(worker.model()));
   switch (worker.state()) {
     case v1::Worker::STATE_READY:
-      absl::StrAppend(&text, ", ready, pid ", worker.pid());
+      absl::StrAppend(&text, ", ready, pid ", worker.pid(), ", ",
+                      PrintableLine(worker.precision()), " on ",
+                      PrintableLine(worker.device()));
       break;
     case v1::Worker::STATE_STARTING:
       absl::StrAppend(&text, ", starting, pid ", worker.pid());
@@ -214,6 +216,20 @@ std::string ModelText(const v1::ModelInfo& model) {
   add("query prompt", model.query_prompt());
   add("passage prompt", model.passage_prompt());
   add("default", model.is_default() ? "yes" : "no");
+  return text;
+}
+
+std::string QueueText(const v1::EmbeddingQueue& queue) {
+  const int64_t waiting = queue.search_tokens() + queue.ingest_tokens();
+  std::string text = absl::StrCat("queue       ", PrintableLine(queue.model()),
+                                  ", ", Plural(waiting, "token"), " waiting, ",
+                                  Plural(queue.texts(), "text"), " in ",
+                                  FormatCount(queue.batches()), " batches");
+  if (queue.room_tokens() > 0) {
+    absl::StrAppend(&text, ", ", 100 * queue.tokens() / queue.room_tokens(),
+                    " % full");
+  }
+  absl::StrAppend(&text, ", ", FormatCount(queue.shared_texts()), " shared\n");
   return text;
 }
 
@@ -384,6 +400,9 @@ absl::StatusOr<Outcome> Status(const Invocation& invocation) {
   std::cout << DaemonText(status);
   for (const v1::Worker& worker : status.workers()) {
     std::cout << WorkerText(worker);
+  }
+  for (const v1::EmbeddingQueue& queue : status.embedding_queues()) {
+    std::cout << QueueText(queue);
   }
   for (const v1::Operation& operation : status.operations()) {
     std::cout << RunningText(operation) << "\n";

@@ -81,6 +81,13 @@ bool CpuHas(Precision precision) {
   return false;
 }
 
+std::string CpuName() {
+  const dnnl_version_t& version = *dnnl_version();
+  return absl::StrCat("isa ", static_cast<int>(dnnl::get_effective_cpu_isa()),
+                      ", oneDNN ", version.major, ".", version.minor, ".",
+                      version.patch);
+}
+
 struct PackedLinear::State {
   // A product of so many rows, bound to the weight.
   struct Product {

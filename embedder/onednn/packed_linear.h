@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,6 +20,10 @@ inline constexpr size_t kMaxRows = 64;
 
 // Whether this CPU computes products of `precision` faster than those of f32.
 bool CpuHas(Precision precision);
+
+// The CPU's vector instructions as oneDNN uses them, and oneDNN's version:
+// results of one such name are the same.
+std::string CpuName();
 
 // A weight in the layout that oneDNN's products want, for one precision. Not
 // thread-safe: one thread at a time, with one thread's work.

@@ -16,18 +16,17 @@ int main(int argc, char** argv) {
 
   std::string model;
   int fd = -1;
-  std::string precision = "f32";
+  std::string precision = "auto";
   pith::TorchEngine::Options options;
   CLI::App app("Runs a model for pithd.");
   app.add_option("--model", model, "Model directory")->required();
   app.add_option("--fd", fd, "Connected socket to serve on")->required();
   app.add_option("--precision", precision, "Of weights and matrix products")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
   app.add_option("--threads", options.threads, "CPU threads");
   app.add_option("--device", options.device, "auto, cpu or cuda:N");
   CLI11_PARSE(app, argc, argv);
-  options.precision =
-      precision == "bf16" ? pith::Precision::kBf16 : pith::Precision::kF32;
+  options.precision = pith::PrecisionNamed(precision);
 
   return pith::ServeModel(fd, [&]() -> absl::StatusOr<pith::LoadedEngine> {
     PITH_ASSIGN_OR_RETURN(const pith::ModelSpec spec,
@@ -35,6 +34,7 @@ int main(int argc, char** argv) {
     PITH_ASSIGN_OR_RETURN(std::unique_ptr<pith::TorchEngine> engine,
                           pith::TorchEngine::Load(spec, options));
     std::string device = engine->device();
-    return pith::LoadedEngine{std::move(engine), std::move(device)};
+    const pith::Precision used = engine->precision();
+    return pith::LoadedEngine{std::move(engine), std::move(device), used};
   });
 }

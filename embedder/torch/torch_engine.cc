@@ -156,6 +156,7 @@ struct TorchEngine::Encoder {
   EncoderConfig config;
   Pooling pooling;
   at::Device device = at::kCPU;
+  Precision precision = Precision::kF32;
   int threads = 1;
 
   at::Tensor words;
@@ -315,6 +316,10 @@ std::string TorchEngine::device() const {
   return encoder_->device.str();
 }
 
+Precision TorchEngine::precision() const {
+  return encoder_->precision;
+}
+
 absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
     const ModelSpec& spec, const Options& options) {
   if (options.threads < 1) {
@@ -331,6 +336,12 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
     // and BLAS on top of that cost a factor of six when they outnumber cores.
     at::set_num_threads(1);
     PITH_ASSIGN_OR_RETURN(encoder->device, ChooseDevice(options.device));
+    encoder->precision = options.precision.value_or(
+        encoder->device.is_cuda() ? Precision::kBf16 : Precision::kF32);
+    if (encoder->precision == Precision::kInt8) {
+      return absl::InvalidArgumentError(
+          "precision int8: the torch engine has f32 and bf16");
+    }
     encoder->config = spec.encoder;
     encoder->pooling = spec.pooling;
     encoder->threads = encoder->device.is_cuda() ? 1 : options.threads;

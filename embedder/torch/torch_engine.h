@@ -2,6 +2,7 @@
 #define PITH_EMBEDDER_TORCH_TORCH_ENGINE_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -19,7 +20,8 @@ namespace pith {
 class TorchEngine : public Engine {
  public:
   struct Options {
-    Precision precision = Precision::kF32;
+    // Of f32 and bf16; by default bf16 on CUDA and f32 on the CPU.
+    std::optional<Precision> precision;
     // How many CPU threads run the model, each on texts of its own; LibTorch
     // itself is set to one thread for the whole process. Ignored on CUDA.
     int threads = 1;
@@ -39,6 +41,7 @@ class TorchEngine : public Engine {
 
   // What computes: "cpu" or "cuda:0".
   std::string device() const;
+  Precision precision() const;
 
  private:
   // Keeps LibTorch out of this header.

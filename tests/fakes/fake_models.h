@@ -60,6 +60,7 @@ class FakeModels : public ModelProvider {
     return list;
   }
   std::vector<WorkerDescription> Workers() override { return {}; }
+  std::vector<QueueDescription> Queues() override { return {}; }
 
  private:
   std::map<std::string, std::unique_ptr<HashEmbedder>> models_;

@@ -252,8 +252,10 @@ class DaemonTest : public testing::Test {
   }
 
   std::vector<std::string> DaemonArguments() const {
-    return {"--data-dir",     data_.string(),    "--worker",
-            worker_.string(), "--default-model", default_model_.string()};
+    return {"--data-dir",      data_.string(),
+            "--worker",        worker_.string(),
+            "--workers",       "1",
+            "--default-model", default_model_.string()};
   }
   ProcessOptions Options(const std::string& output) const {
     ProcessOptions options = {.working_directory = folder_,

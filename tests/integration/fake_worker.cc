@@ -144,6 +144,7 @@ int main(int argc, char** argv) {
   app.add_option("--precision", ignored);
   app.add_option("--threads", ignored);
   app.add_option("--device", ignored);
+  app.add_option("--cache", ignored);
   CLI11_PARSE(app, argc, argv);
   return pith::ServeModel(fd, [&] { return pith::Load(model); });
 }

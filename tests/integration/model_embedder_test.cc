@@ -35,7 +35,7 @@ namespace pith {
 namespace {
 
 using ::testing::ElementsAreArray;
-using State = ModelEmbedder::WorkerStatus::State;
+using State = WorkerPool::WorkerStatus::State;
 
 const std::filesystem::path kModel =
     std::filesystem::path(PITH_TEST_DATA) / "tiny-bert";
@@ -50,9 +50,12 @@ class ModelEmbedderTest : public ::testing::Test {
     absl::StatusOr<ModelSpec> spec = LoadModelSpec(kModel);
     CHECK(spec.ok()) << spec.status();
     spec_ = *std::move(spec);
-    options_.worker = PITH_FAKE_WORKER;
+    UseWorker(PITH_FAKE_WORKER);
   }
 
+  void UseWorker(const std::filesystem::path& executable) {
+    options_.workers = {{executable, {"--model", kModel.string()}}};
+  }
   absl::StatusOr<std::unique_ptr<ModelEmbedder>> TryCreate() const {
     absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
         Tokenizer::Load(kModel);
@@ -78,16 +81,22 @@ class ModelEmbedderTest : public ::testing::Test {
       return Embed(embedder, {text}, context);
     });
   }
+  static WorkerPool::WorkerStatus Worker(const ModelEmbedder& embedder) {
+    return embedder.status().workers.at(0);
+  }
+  static int64_t QueuedTokens(const ModelEmbedder& embedder) {
+    const WorkerPool::Status status = embedder.status();
+    return status.search_tokens + status.ingest_tokens;
+  }
   // Waits until texts stand in a queue that did not when it held `before`
   // tokens.
   static bool AwaitQueued(const ModelEmbedder& embedder, int64_t before = 0) {
-    return Eventually(
-        [&] { return embedder.worker_status().queued_tokens > before; });
+    return Eventually([&] { return QueuedTokens(embedder) > before; });
   }
   static bool IsGone(pid_t pid) { return kill(pid, 0) != 0 && errno == ESRCH; }
 
   ModelSpec spec_;
-  ModelEmbedder::Options options_;
+  WorkerPool::Options options_;
 };
 
 double Dot(std::span<const float> a, std::span<const float> b) {
@@ -109,7 +118,7 @@ TEST_F(ModelEmbedderTest, RowsFollowTheOrderOfTheTextsAcrossBatches) {
     EXPECT_THAT(together->row(i), ElementsAreArray(alone->row(0))) << texts[i];
     EXPECT_NEAR(Dot(alone->row(0), alone->row(0)), 1, 1e-5);
   }
-  EXPECT_EQ(embedder->worker_status().embedded_texts, 10);
+  EXPECT_EQ(Worker(*embedder).embedded_texts, 10);
 }
 
 TEST_F(ModelEmbedderTest, ConcurrentCallersGetTheirOwnVectors) {
@@ -140,14 +149,14 @@ TEST_F(ModelEmbedderTest, NoTextsNeedNoWorker) {
   const absl::StatusOr<Matrix> vectors = Embed(*embedder, {});
   ASSERT_OK(vectors);
   EXPECT_EQ(vectors->rows(), 0);
-  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+  EXPECT_EQ(Worker(*embedder).state, State::kStopped);
 }
 
 TEST_F(ModelEmbedderTest, OneEmptyTextFailsTheCallBeforeAnythingIsEmbedded) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   EXPECT_THAT(Embed(*embedder, {"fox", "", "dog"}),
               StatusIs(absl::StatusCode::kInvalidArgument, "text 1 is empty"));
-  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+  EXPECT_EQ(Worker(*embedder).state, State::kStopped);
 }
 
 TEST_F(ModelEmbedderTest, PromptsDependOnTheRole) {
@@ -238,7 +247,7 @@ TEST_F(ModelEmbedderTest, SearchesLeaveBeforeIngest) {
   UniqueFd gate = gates.Await(0);
   auto ingest = EmbedLater(*embedder, "dog", IngestContext());
   ASSERT_TRUE(AwaitQueued(*embedder));
-  const int64_t queued = embedder->worker_status().queued_tokens;
+  const int64_t queued = QueuedTokens(*embedder);
   auto search = EmbedLater(*embedder, "cat");
   ASSERT_TRUE(AwaitQueued(*embedder, queued));
 
@@ -267,10 +276,10 @@ TEST_F(ModelEmbedderTest, ACancelledCallerLeavesBeforeTheModelRuns) {
   ASSERT_TRUE(AwaitQueued(*embedder));
   cancelled = true;
   EXPECT_THAT(waiting.get(), StatusIs(absl::StatusCode::kCancelled, ""));
-  EXPECT_EQ(embedder->worker_status().queued_tokens, 0);
+  EXPECT_EQ(QueuedTokens(*embedder), 0);
   gate = UniqueFd();
   EXPECT_OK(running.get());
-  EXPECT_EQ(embedder->worker_status().embedded_texts, 1);
+  EXPECT_EQ(Worker(*embedder).embedded_texts, 1);
 }
 
 TEST_F(ModelEmbedderTest, ADeadlineEndsAWaitAndARunningCall) {
@@ -293,7 +302,7 @@ TEST_F(ModelEmbedderTest, AnExpiredCallStartsNoWorker) {
   EXPECT_THAT(
       Embed(*embedder, {"dog"}, {.deadline = absl::Now() - absl::Seconds(1)}),
       StatusIs(absl::StatusCode::kDeadlineExceeded, ""));
-  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+  EXPECT_EQ(Worker(*embedder).state, State::kStopped);
 }
 
 TEST_F(ModelEmbedderTest, AWorkerKilledDuringABatchCostsARetry) {
@@ -301,7 +310,7 @@ TEST_F(ModelEmbedderTest, AWorkerKilledDuringABatchCostsARetry) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   auto call = EmbedLater(*embedder, "fox");
   UniqueFd gate = gates.Await(0);
-  const pid_t first = embedder->worker_status().pid;
+  const pid_t first = Worker(*embedder).pid;
   ASSERT_GT(first, 0);
   kill(first, SIGKILL);
   ASSERT_TRUE(Eventually([&] { return IsGone(first); }));
@@ -310,16 +319,16 @@ TEST_F(ModelEmbedderTest, AWorkerKilledDuringABatchCostsARetry) {
     return call.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   };
   ASSERT_TRUE(Eventually([&] {
-    const pid_t pid = embedder->worker_status().pid;
+    const pid_t pid = Worker(*embedder).pid;
     return (pid != 0 && pid != first) || is_over();
   }));
   ASSERT_FALSE(is_over()) << call.get().status();
   gate = gates.Await(0);
   gate = UniqueFd();
   EXPECT_OK(call.get());
-  const ModelEmbedder::WorkerStatus status = embedder->worker_status();
+  const WorkerPool::WorkerStatus status = Worker(*embedder);
   EXPECT_NE(status.pid, first);
-  EXPECT_EQ(status.lost_workers, 1);
+  EXPECT_EQ(status.lost, 1);
   EXPECT_THAT(status.last_error,
               ::testing::HasSubstr(absl::StrCat("model worker ", first)));
 }
@@ -327,10 +336,10 @@ TEST_F(ModelEmbedderTest, AWorkerKilledDuringABatchCostsARetry) {
 TEST_F(ModelEmbedderTest, AWorkerKilledBetweenCallsIsReplaced) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   ASSERT_OK(Embed(*embedder, {"fox"}));
-  const pid_t first = embedder->worker_status().pid;
+  const pid_t first = Worker(*embedder).pid;
   kill(first, SIGKILL);
   EXPECT_OK(Embed(*embedder, {"dog"}));
-  EXPECT_NE(embedder->worker_status().pid, first);
+  EXPECT_NE(Worker(*embedder).pid, first);
 }
 
 TEST_F(ModelEmbedderTest, ABatchThatKillsTwoWorkersFailsAndTheNextWorks) {
@@ -342,7 +351,7 @@ TEST_F(ModelEmbedderTest, ABatchThatKillsTwoWorkersFailsAndTheNextWorks) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   EXPECT_THAT(Embed(*embedder, {"the fox"}),
               StatusIs(absl::StatusCode::kUnavailable, "is lost"));
-  EXPECT_EQ(embedder->worker_status().lost_workers, 2);
+  EXPECT_EQ(Worker(*embedder).lost, 2);
   EXPECT_OK(Embed(*embedder, {"dog"}));
 }
 
@@ -378,23 +387,23 @@ TEST_F(ModelEmbedderTest, AFailedBatchFailsTheWholeCall) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   EXPECT_THAT(Embed(*embedder, {"cat", "fox", "dog", "rain"}),
               StatusIs(absl::StatusCode::kUnavailable, "is lost"));
-  const ModelEmbedder::WorkerStatus status = embedder->worker_status();
+  const WorkerPool::WorkerStatus status = Worker(*embedder);
   EXPECT_EQ(status.embedded_texts, 1);
-  EXPECT_EQ(status.queued_tokens, 0);
+  EXPECT_EQ(QueuedTokens(*embedder), 0);
 }
 
 TEST_F(ModelEmbedderTest, AMissingExecutableIsNamed) {
-  options_.worker = "/nowhere/pith-embedder";
+  UseWorker("/nowhere/pith-embedder");
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   EXPECT_THAT(Embed(*embedder, {"fox"}),
               StatusIs(absl::StatusCode::kUnavailable,
                        "/nowhere/pith-embedder: No such file"));
-  EXPECT_THAT(embedder->worker_status().last_error,
+  EXPECT_THAT(Worker(*embedder).last_error,
               ::testing::HasSubstr("/nowhere/pith-embedder"));
 }
 
 TEST_F(ModelEmbedderTest, AnExecutableThatExitsAtOnceIsUnavailable) {
-  options_.worker = "/bin/false";
+  UseWorker("/bin/false");
   EXPECT_THAT(Embed(*Create(), {"fox"}),
               StatusIs(absl::StatusCode::kUnavailable, "load model"));
 }
@@ -409,7 +418,7 @@ TEST_F(ModelEmbedderTest, AModelThatCannotBeLoadedGivesTheWorkersOwnError) {
   broken.reset();
   EXPECT_THAT(Embed(*embedder, {"fox"}),
               StatusIs(absl::StatusCode::kDataLoss, "it is torn"));
-  EXPECT_EQ(embedder->worker_status().state, State::kStopped);
+  EXPECT_EQ(Worker(*embedder).state, State::kStopped);
   EXPECT_TRUE(Eventually([&] { return Embed(*embedder, {"fox"}).ok(); }));
 }
 
@@ -425,16 +434,16 @@ TEST_F(ModelEmbedderTest, AnIdleWorkerIsStoppedAndStartedAgain) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   for (int round = 0; round < 2; ++round) {
     ASSERT_OK(Embed(*embedder, {"fox"}));
-    EXPECT_TRUE(Eventually(
-        [&] { return embedder->worker_status().state == State::kStopped; }));
+    EXPECT_TRUE(
+        Eventually([&] { return Worker(*embedder).state == State::kStopped; }));
   }
-  EXPECT_EQ(embedder->worker_status().lost_workers, 0);
+  EXPECT_EQ(Worker(*embedder).lost, 0);
 }
 
 TEST_F(ModelEmbedderTest, TheWorkerDiesWithItsEmbedder) {
   std::unique_ptr<ModelEmbedder> embedder = Create();
   ASSERT_OK(Embed(*embedder, {"fox"}));
-  const ModelEmbedder::WorkerStatus status = embedder->worker_status();
+  const WorkerPool::WorkerStatus status = Worker(*embedder);
   EXPECT_EQ(status.state, State::kReady);
   EXPECT_EQ(status.device, "cpu");
   ASSERT_GT(status.pid, 0);
@@ -450,7 +459,7 @@ TEST_F(ModelEmbedderTest, AWorkerEndsWhenTheDaemonsEndOfItsSocketCloses) {
   PCHECK(fcntl(ours.get(), F_SETFD, FD_CLOEXEC) == 0);
   std::string fd = absl::StrCat(theirs.get());
   std::string model = kModel.string();
-  std::string worker = options_.worker.string();
+  std::string worker = options_.workers[0].executable.string();
   std::string model_flag = "--model";
   std::string fd_flag = "--fd";
   char* const command[] = {worker.data(),  model_flag.data(), model.data(),
@@ -490,10 +499,11 @@ TEST_F(ModelEmbedderTest, RefusesATokenizerWithIdsThatTheModelLacks) {
 }
 
 TEST_F(ModelEmbedderTest, RefusesOptionsOutOfRange) {
-  options_.threads = 0;
-  EXPECT_THAT(TryCreate(),
-              StatusIs(absl::StatusCode::kInvalidArgument, "threads is 0"));
-  options_.threads = 1;
+  const std::vector<WorkerPool::Command> workers =
+      std::exchange(options_.workers, {});
+  EXPECT_THAT(TryCreate(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                    "at least one worker"));
+  options_.workers = workers;
   options_.max_queue_tokens = spec_.max_tokens - 1;
   EXPECT_THAT(TryCreate(), StatusIs(absl::StatusCode::kInvalidArgument,
                                     "max_queue_tokens is"));

@@ -21,6 +21,7 @@ using ::testing::IsEmpty;
 using ::testing::UnorderedElementsAre;
 using RequestId = BatchQueue::RequestId;
 using Waiter = BatchQueue::Waiter;
+using Failure = BatchQueue::Failure;
 
 constexpr absl::Time kNow = absl::UnixEpoch();
 
@@ -240,7 +241,7 @@ TEST(BatchQueue, ALostBatchIsGivenOutAgainBeforeAllElse) {
   BatchQueue queue({.max_batch_tokens = {10, 10}});
   Push(queue, 1, {Text(1, 5), Text(2, 5), Text(3, 5)});
   const Taken first = Take(queue);
-  EXPECT_THAT(queue.Lost(first.id), IsEmpty());
+  EXPECT_THAT(queue.Fail(first.id, Failure::kWorkerDied), IsEmpty());
   EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 15);
   EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
   EXPECT_THAT(TakeNames(queue), ElementsAre(3));
@@ -250,15 +251,15 @@ TEST(BatchQueue, ATextThatKillsWorkersIsFoundAlone) {
   BatchQueue queue({});
   Push(queue, 1, {Text(1, 5), Text(2, 5)});
   Push(queue, 2, {Text(2, 5), Text(3, 5)});
-  EXPECT_THAT(queue.Lost(Take(queue).id), IsEmpty());
-  EXPECT_THAT(queue.Lost(Take(queue).id), IsEmpty());
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kWorkerDied), IsEmpty());
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kWorkerDied), IsEmpty());
   const Taken one = Take(queue);
   const Taken two = Take(queue);
   const Taken three = Take(queue);
   EXPECT_THAT(one.names, ElementsAre(1));
   EXPECT_THAT(two.names, ElementsAre(2));
   EXPECT_THAT(three.names, ElementsAre(3));
-  EXPECT_THAT(queue.Lost(two.id),
+  EXPECT_THAT(queue.Fail(two.id, Failure::kWorkerDied),
               ElementsAre(Waiter{RequestId(1), 1}, Waiter{RequestId(2), 0}));
   queue.Finish(one.id);
   queue.Finish(three.id);
@@ -268,16 +269,28 @@ TEST(BatchQueue, ATextThatKillsWorkersIsFoundAlone) {
 TEST(BatchQueue, ATextThatIsAloneFromTheFirstHasTwoTries) {
   BatchQueue queue({});
   Push(queue, 1, {Text(1, 5)});
-  EXPECT_THAT(queue.Lost(Take(queue).id), IsEmpty());
-  EXPECT_THAT(queue.Lost(Take(queue).id), ElementsAre(Waiter{RequestId(1), 0}));
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kWorkerDied), IsEmpty());
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kWorkerDied),
+              ElementsAre(Waiter{RequestId(1), 0}));
   EXPECT_TRUE(queue.empty());
+}
+
+TEST(BatchQueue, AnErrorIsTracedToItsTextAtOnce) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kError), IsEmpty());
+  const Taken one = Take(queue);
+  EXPECT_THAT(one.names, ElementsAre(1));
+  EXPECT_THAT(queue.Fail(one.id, Failure::kError),
+              ElementsAre(Waiter{RequestId(1), 0}));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
 }
 
 TEST(BatchQueue, NothingIsGivenOutAgainForCallersWhoHaveGone) {
   BatchQueue queue({});
   Push(queue, 1, {Text(1, 5)});
   Push(queue, 2, {Text(2, 5)});
-  queue.Lost(Take(queue).id);
+  queue.Fail(Take(queue).id, Failure::kWorkerDied);
   queue.Remove(RequestId(1));
   EXPECT_THAT(TakeNames(queue), ElementsAre(2));
   EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
@@ -287,7 +300,7 @@ TEST(BatchQueue, AllCanBeGivenUp) {
   BatchQueue queue({.max_batch_tokens = {5, 5}});
   Push(queue, 1, {Text(1, 5)});
   Push(queue, 2, {Text(2, 5)}, Ingest());
-  queue.Lost(Take(queue).id);
+  queue.Fail(Take(queue).id, Failure::kWorkerDied);
   EXPECT_THAT(queue.RemoveAll(), ElementsAre(RequestId(1), RequestId(2)));
   EXPECT_TRUE(queue.empty());
   EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
@@ -366,7 +379,9 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
         const Taken taken = running[at].taken;
         running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
         if (pick(4) == 0) {
-          for (const Waiter& waiter : queue.Lost(taken.id)) {
+          for (const Waiter& waiter :
+               queue.Fail(taken.id, pick(2) == 0 ? Failure::kError
+                                                 : Failure::kWorkerDied)) {
             ASSERT_EQ(taken.names.size(), 1);
             // A caller drops a request when one of its texts fails.
             queue.Remove(waiter.request);

@@ -1,4 +1,4 @@
-#include "embedder/worker_process.h"
+#include "embedder/worker.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -77,7 +77,7 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Spawn(
+absl::StatusOr<std::unique_ptr<Worker>> Worker::Spawn(
     const std::filesystem::path& executable,
     const std::vector<std::string>& arguments) {
   const auto failure = [&](int error) {
@@ -126,10 +126,10 @@ absl::StatusOr<std::unique_ptr<WorkerProcess>> WorkerProcess::Spawn(
   if (error != 0) {
     return failure(error);
   }
-  return std::unique_ptr<WorkerProcess>(new WorkerProcess(pid, ours.release()));
+  return std::unique_ptr<Worker>(new Worker(pid, ours.release()));
 }
 
-WorkerProcess::WorkerProcess(pid_t pid, int fd) : pid_(pid) {
+Worker::Worker(pid_t pid, int fd) : pid_(pid) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxWorkerMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxWorkerMessageBytes);
@@ -137,15 +137,14 @@ WorkerProcess::WorkerProcess(pid_t pid, int fd) : pid_(pid) {
       grpc::CreateCustomInsecureChannelFromFd("pith-embedder", fd, arguments));
 }
 
-WorkerProcess::~WorkerProcess() {
+Worker::~Worker() {
   kill(pid_, SIGKILL);
   int status = 0;
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
 }
 
-absl::StatusOr<v1::GetModelResponse> WorkerProcess::GetModel(
-    absl::Duration timeout) {
+absl::StatusOr<v1::GetModelResponse> Worker::GetModel(absl::Duration timeout) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   v1::GetModelResponse response;
@@ -156,9 +155,8 @@ absl::StatusOr<v1::GetModelResponse> WorkerProcess::GetModel(
   return response;
 }
 
-absl::StatusOr<Matrix> WorkerProcess::Embed(const PackedTokens& tokens,
-                                            int dimension,
-                                            absl::Duration timeout) {
+absl::StatusOr<Matrix> Worker::Embed(const PackedTokens& tokens, int dimension,
+                                     absl::Duration timeout) {
   v1::EmbedTokensRequest request;
   request.mutable_token_ids()->Add(tokens.ids.begin(), tokens.ids.end());
   for (size_t i = 0; i < tokens.size(); ++i) {

@@ -1,5 +1,5 @@
-#ifndef PITH_EMBEDDER_WORKER_PROCESS_H_
-#define PITH_EMBEDDER_WORKER_PROCESS_H_
+#ifndef PITH_EMBEDDER_WORKER_H_
+#define PITH_EMBEDDER_WORKER_H_
 
 #include <sys/types.h>
 
@@ -20,18 +20,18 @@ namespace pith {
 
 // A child process that serves EmbedderService on a socket pair. Used by one
 // thread at a time; the process dies with the thread that called Spawn.
-class WorkerProcess {
+class Worker {
  public:
   // Starts `executable` with `arguments` and "--fd N". Returns before the model
   // is loaded. kUnavailable if the process cannot be started.
-  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Spawn(
+  static absl::StatusOr<std::unique_ptr<Worker>> Spawn(
       const std::filesystem::path& executable,
       const std::vector<std::string>& arguments);
   // Kills the process and reaps it.
-  ~WorkerProcess();
+  ~Worker();
 
-  WorkerProcess(const WorkerProcess&) = delete;
-  WorkerProcess& operator=(const WorkerProcess&) = delete;
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
 
   // Waits until the model is loaded. The worker's own status if it could not
   // be, kUnavailable if the worker died or `timeout` passed.
@@ -46,7 +46,7 @@ class WorkerProcess {
   pid_t pid() const { return pid_; }
 
  private:
-  WorkerProcess(pid_t pid, int fd);
+  Worker(pid_t pid, int fd);
 
   const pid_t pid_;
   std::unique_ptr<v1::EmbedderService::Stub> stub_;
@@ -54,4 +54,4 @@ class WorkerProcess {
 
 }  // namespace pith
 
-#endif  // PITH_EMBEDDER_WORKER_PROCESS_H_
+#endif  // PITH_EMBEDDER_WORKER_H_

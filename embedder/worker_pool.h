@@ -1,0 +1,161 @@
+#ifndef PITH_EMBEDDER_WORKER_POOL_H_
+#define PITH_EMBEDDER_WORKER_POOL_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "core/base/matrix.h"
+#include "core/base/mutex.h"
+#include "core/index/embedder.h"
+#include "embedder/batch_queue.h"
+#include "embedder/worker.h"
+
+namespace pith {
+
+// Worker processes that run one model, and the queue before them. A worker is
+// started when there is work that no other is free for, started again when it
+// dies and stopped when it is idle. Thread-safe.
+class WorkerPool {
+ public:
+  struct Command {
+    std::filesystem::path executable;
+    // Without the socket's.
+    std::vector<std::string> arguments;
+  };
+  struct Options {
+    // Of the model, for messages.
+    std::string name;
+    int dimension = 0;
+    // One a worker, at least one.
+    std::vector<Command> workers;
+    // A worker without work for so long is stopped, which frees its memory.
+    absl::Duration idle_unload = absl::Minutes(10);
+    // A worker that needs longer is taken for dead.
+    absl::Duration start_timeout = absl::Minutes(1);
+    absl::Duration batch_timeout = absl::Minutes(2);
+    int max_search_batch_tokens = 512;
+    // An ingest batch that runs is not interrupted: its size is what a worker
+    // of the speed seen so far embeds in the time that a search may wait for
+    // it, or less.
+    absl::Duration ingest_batch_time = absl::Milliseconds(25);
+    int max_ingest_batch_tokens = 16384;
+    // Of searches, and as many of ingest.
+    int max_queue_tokens = 1 << 18;
+  };
+
+  struct WorkerStatus {
+    enum class State { kStopped, kStarting, kReady };
+    State state = State::kStopped;
+    // While starting or ready, else 0.
+    pid_t pid = 0;
+    // What the last one computed on, "cpu" or "cuda:0", and in: "int8".
+    std::string device;
+    std::string precision;
+    // Processes that were lost, by crash or time-out.
+    int64_t lost = 0;
+    int64_t embedded_texts = 0;
+    int64_t embedded_tokens = 0;
+    // Why one last died or could not start; empty if none did.
+    std::string last_error;
+  };
+  struct Status {
+    std::vector<WorkerStatus> workers;
+    // That wait, without those in batches that run.
+    int64_t search_tokens = 0;
+    int64_t ingest_tokens = 0;
+    BatchQueue::Counters batches;
+  };
+
+  // Starts no worker.
+  explicit WorkerPool(Options options);
+  // No call to Embed may be running.
+  ~WorkerPool();
+
+  // Row i is the vector of texts[i], token ids. `context.cancelled` may be
+  // called from any thread, with locks held. As Embedder::Embed says; and if no
+  // worker can start, kDataLoss for a damaged model file, kFailedPrecondition
+  // for a model or option that workers do not take, kUnavailable otherwise.
+  // After a failed start, calls get the same error for a while without another
+  // try.
+  absl::StatusOr<Matrix> Embed(std::vector<std::vector<int32_t>> texts,
+                               const RequestContext& context)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  Status status() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  // One call to Embed, on its caller's stack.
+  struct Call {
+    Matrix vectors;
+    size_t unfinished = 0;
+    absl::Status status;
+    bool done = false;
+    CondVar finished;
+  };
+  struct Slot {
+    Command command;
+    // Used by the slot's thread alone.
+    std::unique_ptr<Worker> worker;
+    // Guarded by mutex_.
+    WorkerStatus status;
+    // Starts that failed, and deaths, in a row.
+    int failed_starts = 0;
+    int deaths = 0;
+    absl::Time next_start = absl::InfinitePast();
+    double tokens_per_second = 0;
+
+    std::thread thread;
+  };
+  enum class Action { kEnd, kStart, kStop, kRun };
+
+  void RunSlot(Slot& slot);
+  // Waits until there is something to do for `slot`; fills `batch` for kRun.
+  Action Await(Slot& slot, BatchQueue::Batch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Start(Slot& slot) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<v1::GetModelResponse> StartWorker(Slot& slot)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void Stop(Slot& slot) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Run(Slot& slot, const BatchQueue::Batch& batch)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void Deliver(const BatchQueue::Batch& batch, const Matrix& vectors)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void MeasureSpeed(Slot& slot, int64_t tokens, absl::Duration time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FailCall(BatchQueue::RequestId request, const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether a worker is there or on its way.
+  bool HasWorker() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+
+  mutable Mutex mutex_;
+  // Work came, or a slot's state changed.
+  CondVar changed_;
+  BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<BatchQueue::RequestId, Call*> calls_
+      ABSL_GUARDED_BY(mutex_);
+  uint64_t next_request_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Ready workers without work.
+  int idle_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Why the last start failed; OK after one that did not.
+  absl::Status start_error_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+
+  std::vector<std::unique_ptr<Slot>> slots_;
+};
+
+}  // namespace pith
+
+#endif  // PITH_EMBEDDER_WORKER_POOL_H_
