@@ -91,6 +91,8 @@ struct Config {
   std::vector<std::string> mixes = {"16", "70", "170", "mixed"};
   std::vector<int> threads =
       Cores() == 1 ? std::vector{1} : std::vector{1, Cores()};
+  // Enough for two of the engine's units, few enough that engines end together.
+  size_t batch_tokens = 512;
   size_t run_tokens = 30'000;
   int repetitions = 3;
   size_t recall_passages = 0;
@@ -257,7 +259,7 @@ absl::StatusOr<std::vector<EmbedRow>> MeasureEngines(const Config& config,
   PITH_ASSIGN_OR_RETURN(
       EngineGroup reference,
       EngineGroup::Load(EngineGroup::Kinds().back(), input.spec,
-                        Precision::kF32, Cores()));
+                        Precision::kF32, Cores(), config.batch_tokens));
   PITH_ASSIGN_OR_RETURN(const VectorSets exact, EmbedAll(input, reference));
   std::vector<EmbedRow> rows;
   for (const std::string& engine : config.engines) {
@@ -269,9 +271,9 @@ absl::StatusOr<std::vector<EmbedRow>> MeasureEngines(const Config& config,
                           .precision = std::string(PrecisionName(precision))};
       VectorSets vectors;
       for (const int threads : config.threads) {
-        PITH_ASSIGN_OR_RETURN(
-            EngineGroup group,
-            EngineGroup::Load(engine, input.spec, precision, threads));
+        PITH_ASSIGN_OR_RETURN(EngineGroup group,
+                              EngineGroup::Load(engine, input.spec, precision,
+                                                threads, config.batch_tokens));
         setting.threads = threads;
         if (vectors.texts.empty()) {
           PITH_ASSIGN_OR_RETURN(vectors, EmbedAll(input, group));
@@ -414,6 +416,10 @@ int Main(int argc, char** argv) {
       ->delimiter(',');
   app.add_option("--threads", config.threads, "numbers of threads")
       ->delimiter(',')
+      ->check(CLI::PositiveNumber);
+  app.add_option("--batch-tokens", config.batch_tokens,
+                 "tokens that onednn is given at a time; with 1 each text is "
+                 "embedded alone")
       ->check(CLI::PositiveNumber);
   app.add_option("--run-tokens", config.run_tokens,
                  "tokens embedded in one repetition")

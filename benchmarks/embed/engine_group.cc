@@ -24,9 +24,6 @@ constexpr char kOnednn[] = "onednn";
 constexpr char kTorch[] = "torch";
 #endif
 
-// Enough for two of the engine's units, few enough that engines end together.
-constexpr size_t kWorkerTokens = 512;
-
 struct Batch {
   size_t first_text;
   PackedTokens tokens;
@@ -62,11 +59,11 @@ bool EngineGroup::Has(std::string_view kind, Precision precision) {
 
 absl::StatusOr<EngineGroup> EngineGroup::Load(std::string_view kind,
                                               const ModelSpec& spec,
-                                              Precision precision,
-                                              int threads) {
+                                              Precision precision, int threads,
+                                              size_t batch_tokens) {
   EngineGroup group;
   if (kind == kOnednn) {
-    group.batch_tokens_ = kWorkerTokens;
+    group.batch_tokens_ = batch_tokens;
     for (int i = 0; i < threads; ++i) {
       PITH_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
                             OnednnEngine::Load(spec, precision));
@@ -75,7 +72,6 @@ absl::StatusOr<EngineGroup> EngineGroup::Load(std::string_view kind,
     return group;
   }
 #ifdef PITH_WITH_TORCH
-  // It shares the texts out itself.
   group.batch_tokens_ = std::numeric_limits<size_t>::max();
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Engine> engine,

@@ -1,6 +1,7 @@
 #ifndef PITH_BENCHMARKS_EMBED_ENGINE_GROUP_H_
 #define PITH_BENCHMARKS_EMBED_ENGINE_GROUP_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,11 +26,13 @@ class EngineGroup {
   // Whether this CPU runs `kind` in `precision`.
   static bool Has(std::string_view kind, Precision precision);
 
-  // Of onednn an engine a thread, of torch one with so many threads. Errors are
-  // those of the engine's Load.
+  // Of onednn an engine a thread, each with texts of `batch_tokens` tokens or
+  // little more at a time; of torch one with so many threads, which shares out
+  // all texts itself. Errors are those of the engine's Load.
   static absl::StatusOr<EngineGroup> Load(std::string_view kind,
                                           const ModelSpec& spec,
-                                          Precision precision, int threads);
+                                          Precision precision, int threads,
+                                          size_t batch_tokens);
 
   // Row i is the embedding of texts[i].
   absl::StatusOr<Matrix> Embed(const TokenizedTexts& texts);
@@ -38,7 +41,6 @@ class EngineGroup {
   EngineGroup() = default;
 
   std::vector<std::unique_ptr<Engine>> engines_;
-  // An engine gets texts until they have so many tokens, or the end is there.
   size_t batch_tokens_ = 0;
 };
 

@@ -82,21 +82,23 @@ class PartMeter {
     return result;
   }
 
-  void AddRounding(Precision precision) {
-    // Three products take rows of one size, one of the other.
-    const auto inputs = static_cast<double>(3 * hidden_ + wide_);
+  // Three products take rows of one size, one of the other.
+  void AddRoundingToBf16() {
     const std::vector<float> narrow = Values(kTokens, hidden_);
     const std::vector<float> wide = Values(kTokens, wide_);
-    if (precision == Precision::kBf16) {
-      std::vector<uint16_t> rounded(wide.size());
-      Add("rounding to bf16", inputs * kBf16Operations, [&] {
-        for (int i = 0; i < 3; ++i) {
-          RoundToBf16(narrow, rounded.data());
-        }
-        RoundToBf16(wide, rounded.data());
-      });
-      return;
-    }
+    std::vector<uint16_t> rounded(std::max(narrow.size(), wide.size()));
+    Add("rounding to bf16",
+        static_cast<double>(3 * hidden_ + wide_) * kBf16Operations, [&] {
+          for (int i = 0; i < 3; ++i) {
+            RoundToBf16(narrow, rounded.data());
+          }
+          RoundToBf16(wide, rounded.data());
+        });
+  }
+
+  void AddRotation() {
+    const std::vector<float> narrow = Values(kTokens, hidden_);
+    const std::vector<float> wide = Values(kTokens, wide_);
     const InputRotation narrow_rotation(hidden_);
     const InputRotation wide_rotation(wide_);
     std::vector<float> room(std::max(hidden_, wide_));
@@ -148,7 +150,8 @@ class PartMeter {
 
   void AddActivation() {
     std::vector<float> values = Values(kTokens, wide_);
-    const std::vector<float> bias(wide_, 0.0f);
+    // Without it values would fade to zero from round to round.
+    const std::vector<float> bias(wide_, 1.0f);
     Add("activation",
         static_cast<double>(wide_) * ActivationOperations(config_.activation),
         [&] {
@@ -218,8 +221,8 @@ absl::StatusOr<std::vector<EncoderPart>> MeasureParts(
       PITH_RETURN_IF_ERROR(meter.AddProducts(precision));
     }
   }
-  meter.AddRounding(Precision::kBf16);
-  meter.AddRounding(Precision::kInt8);
+  meter.AddRoundingToBf16();
+  meter.AddRotation();
   for (const int length : lengths) {
     meter.AddAttention(length);
   }

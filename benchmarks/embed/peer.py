@@ -18,6 +18,7 @@ import time
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
+import transformers
 from sentence_transformers import SentenceTransformer
 
 BATCH = 32
@@ -37,6 +38,7 @@ def encode(model, texts):
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         given = json.load(file)
+    transformers.utils.logging.disable_progress_bar()
     rows = []
     exact = {}
     for precision, dtype in PRECISIONS.items():
