@@ -114,20 +114,31 @@ absl::StatusOr<EncoderLayerWeights> EncoderWeightReader::Layer(
   return layer;
 }
 
+absl::StatusOr<std::vector<float>> EncoderWeightReader::Read(
+    const std::string& name, std::span<const int64_t> shape) const {
+  PITH_ASSIGN_OR_RETURN(std::vector<float> values,
+                        file_.ReadFloats(absl::StrCat(prefix_, name), shape));
+  const auto bad = std::ranges::find_if(
+      values, [](float value) { return !std::isfinite(value); });
+  if (bad != values.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor \"", prefix_, name, "\" has the value ", *bad,
+                     " at ", bad - values.begin()));
+  }
+  return values;
+}
+
 absl::StatusOr<std::vector<float>> EncoderWeightReader::Vector(
     const std::string& name, int size) const {
-  return file_.ReadFloats(absl::StrCat(prefix_, name),
-                          std::array{static_cast<int64_t>(size)});
+  return Read(name, std::array{static_cast<int64_t>(size)});
 }
 
 absl::StatusOr<Matrix> EncoderWeightReader::ReadMatrix(const std::string& name,
                                                        int rows,
                                                        int columns) const {
-  PITH_ASSIGN_OR_RETURN(
-      std::vector<float> values,
-      file_.ReadFloats(absl::StrCat(prefix_, name),
-                       std::array{static_cast<int64_t>(rows),
-                                  static_cast<int64_t>(columns)}));
+  PITH_ASSIGN_OR_RETURN(std::vector<float> values,
+                        Read(name, std::array{static_cast<int64_t>(rows),
+                                              static_cast<int64_t>(columns)}));
   return Matrix(static_cast<size_t>(rows), static_cast<size_t>(columns),
                 std::move(values));
 }

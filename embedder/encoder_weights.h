@@ -2,6 +2,7 @@
 #define PITH_EMBEDDER_ENCODER_WEIGHTS_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,9 @@ struct EncoderLayerWeights {
 
 // Reads an encoder's weights from model.safetensors as f32, part by part, so
 // that no more than one part need be in memory beside what an engine makes of
-// it. Each read gives kInvalidArgument if a tensor is missing or its shape does
-// not fit the configuration, and what SafetensorsFile says of a damaged file.
+// it. Each read gives kInvalidArgument if a tensor is missing, its shape does
+// not fit the configuration or a value is not finite (rounding to int8 would
+// make some number of it), and what SafetensorsFile says of a damaged file.
 class EncoderWeightReader {
  public:
   static absl::StatusOr<EncoderWeightReader> Open(const ModelSpec& spec);
@@ -55,6 +57,8 @@ class EncoderWeightReader {
  private:
   EncoderWeightReader(const EncoderConfig& config, SafetensorsFile file);
 
+  absl::StatusOr<std::vector<float>> Read(const std::string& name,
+                                          std::span<const int64_t> shape) const;
   absl::StatusOr<std::vector<float>> Vector(const std::string& name,
                                             int size) const;
   absl::StatusOr<Matrix> ReadMatrix(const std::string& name, int rows,
