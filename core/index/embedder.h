@@ -45,9 +45,9 @@ class Embedder : public TokenCounter {
  public:
   virtual const ModelIdentity& identity() const = 0;
 
-  // What vectors are computed in, such as "f32" or "bf16": those of one model
-  // and one precision are the same wherever and whenever they are computed,
-  // those of two precisions agree to a cosine alone. Constant.
+  // What vectors are computed in, such as "f32" or "bf16": a label for those
+  // that are kept. Vectors of one model are alike at any precision, and more so
+  // at one. Does not change.
   virtual std::string precision() const { return "f32"; }
 
   // Whether embedding a text again costs what is better spent on a disk, such
