@@ -164,6 +164,26 @@ TEST(VectorCache, WorthIsByByte) {
   }
 }
 
+TEST(VectorCache, OneThatIsSmallReplacesOneThatIsWorthMoreButLessAByte) {
+  constexpr size_t kLarge = 16 * kDimension;
+  for (const bool is_dear : {false, true}) {
+    // For large ones alone, and the window.
+    const size_t room = 12 * VectorCache::EntryBytes(kLarge);
+    VectorCache cache(room * 100 / 99 + 100 +
+                      FrequencySketch(room / 1000).memory_bytes());
+    for (int key = 0; key < 50; ++key) {
+      Use(cache, key, 8, kLarge);
+    }
+    ASSERT_EQ(cache.status().entries, 12u);
+    // As much as half a large one, or a fortieth.
+    Use(cache, 1000, is_dear ? 4 : 0.2);
+    for (int key = 2000; key < 2010; ++key) {
+      Use(cache, key, 0.1);
+    }
+    EXPECT_EQ(Use(cache, 1000, 4), is_dear);
+  }
+}
+
 TEST(VectorCache, OneThatIsLargerThanTheWholeIsNotKept) {
   VectorCache cache(BytesFor(10));
   for (int key = 0; key < 5; ++key) {
