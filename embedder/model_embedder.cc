@@ -51,6 +51,15 @@ ModelEmbedder::ModelEmbedder(const ModelSpec& spec, std::string fingerprint,
       max_call_tokens_(options.max_queue_tokens),
       pool_(std::move(options)) {}
 
+std::string ModelEmbedder::precision() const {
+  for (const WorkerPool::WorkerStatus& worker : pool_.status().workers) {
+    if (!worker.precision.empty()) {
+      return worker.precision;
+    }
+  }
+  return "";
+}
+
 int ModelEmbedder::CountTokens(std::string_view text) const {
   return tokenizer_->Count(text);
 }

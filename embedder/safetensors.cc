@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
 
+#include "core/base/float16.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 
@@ -211,18 +212,6 @@ absl::Status CheckCoverage(
         absl::StrCat("tensors end at byte ", covered, ", the file has ", end));
   }
   return absl::OkStatus();
-}
-
-float F16ToFloat(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1F;
-  const uint32_t mantissa = half & 0x3FF;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const uint32_t wide_exponent = exponent == 0x1F ? 0xFF : exponent + 112;
-  return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
 }
 
 float Bf16ToFloat(uint16_t bits) {

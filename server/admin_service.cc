@@ -35,13 +35,15 @@ AdminServiceImpl::AdminServiceImpl(const std::string& data_directory,
                                    const std::string& socket,
                                    CollectionRegistry& collections,
                                    OperationRegistry& operations,
-                                   ModelProvider& models, Executor& executor)
+                                   ModelProvider& models,
+                                   const VectorCache& cache, Executor& executor)
     : data_directory_(data_directory),
       socket_(socket),
       start_time_(absl::Now()),
       collections_(collections),
       operations_(operations),
       models_(models),
+      cache_(cache),
       executor_(executor) {}
 
 grpc::ServerUnaryReactor* AdminServiceImpl::GetStatus(
@@ -59,6 +61,7 @@ grpc::ServerUnaryReactor* AdminServiceImpl::GetStatus(
         for (const auto& listing : collections_.List()) {
           *response->add_collections() = ToProto(listing);
         }
+        *response->mutable_vector_cache() = ToProto(cache_.status());
         for (const WorkerDescription& worker : models_.Workers()) {
           *response->add_workers() = ToProto(worker);
         }

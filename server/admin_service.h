@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "grpcpp/support/server_callback.h"
 
+#include "core/index/vector_cache.h"
 #include "proto/pith/v1/admin.grpc.pb.h"
 #include "server/backends.h"
 #include "server/collection_registry.h"
@@ -19,7 +20,7 @@ class AdminServiceImpl : public v1::AdminService::CallbackService {
   AdminServiceImpl(const std::string& data_directory, const std::string& socket,
                    CollectionRegistry& collections,
                    OperationRegistry& operations, ModelProvider& models,
-                   Executor& executor);
+                   const VectorCache& cache, Executor& executor);
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const v1::GetStatusRequest* request,
@@ -40,6 +41,7 @@ class AdminServiceImpl : public v1::AdminService::CallbackService {
   CollectionRegistry& collections_;
   OperationRegistry& operations_;
   ModelProvider& models_;
+  const VectorCache& cache_;
   Executor& executor_;
 };
 

@@ -61,9 +61,9 @@ CollectionRegistry::Handle::~Handle() {
 
 absl::StatusOr<std::unique_ptr<CollectionRegistry>> CollectionRegistry::Open(
     const fs::path& directory, StoreBackend backend, ModelProvider& models,
-    const Collection::Options& options) {
-  std::unique_ptr<CollectionRegistry> registry(
-      new CollectionRegistry(directory, std::move(backend), models, options));
+    VectorCache& cache, const Collection::Options& options) {
+  std::unique_ptr<CollectionRegistry> registry(new CollectionRegistry(
+      directory, std::move(backend), models, cache, options));
   std::error_code error;
   std::vector<fs::path> directories;
   for (fs::directory_iterator entry(directory, error);
@@ -128,7 +128,7 @@ CollectionRegistry::OpenDirectory(const fs::path& directory) {
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Collection> collection,
       Collection::Open(*config, directory / kSegmentDirectory,
-                       std::move(open->store), **embedder, options_));
+                       std::move(open->store), **embedder, cache_, options_));
   return std::make_shared<Handle>(directory, std::move(collection));
 }
 
@@ -247,6 +247,9 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
           : request.target_tokens;
   config.embed_context = request.embed_context;
   config.profile = request.profile;
+  config.vector_source = request.vector_source.value_or(
+      embedder->recompute_is_costly() ? VectorSource::kStoredF16
+                                      : VectorSource::kRecompute);
   config.create_time = now;
   if (config.target_tokens < kMinTargetTokens ||
       config.target_tokens > embedder->max_tokens()) {
@@ -263,7 +266,7 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Collection> collection,
       Collection::Open(config, directory / kSegmentDirectory,
-                       std::move(store.store), *embedder, options_));
+                       std::move(store.store), *embedder, cache_, options_));
   return std::make_shared<Handle>(directory, std::move(collection));
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@
 
 #include "core/base/mutex.h"
 #include "core/index/collection.h"
+#include "core/index/vector_cache.h"
 #include "server/backends.h"
 
 namespace pith {
@@ -28,6 +30,9 @@ struct NewCollection {
   int target_tokens = 0;
   bool embed_context = true;
   CodeProfile profile = CodeProfile::kBalanced;
+  // nullopt: stored as f16 if recomputing is costly (Embedder), else
+  // recomputed.
+  std::optional<VectorSource> vector_source;
 };
 
 inline constexpr int kDefaultTargetTokens = 200;
@@ -69,10 +74,12 @@ class CollectionRegistry {
 
   // Opens every collection below `directory`, which exists. One that cannot be
   // opened is kept with its error and does not stop the others. Removes what is
-  // left of deleted ones. `models` outlives the registry.
+  // left of deleted ones. `models` and `cache` outlive the registry and its
+  // handles.
   static absl::StatusOr<std::unique_ptr<CollectionRegistry>> Open(
       const std::filesystem::path& directory, StoreBackend backend,
-      ModelProvider& models, const Collection::Options& options);
+      ModelProvider& models, VectorCache& cache,
+      const Collection::Options& options);
 
   // kNotFound, or the error that keeps the collection closed. Does no I/O. The
   // collection lives as long as the handle.
@@ -110,10 +117,11 @@ class CollectionRegistry {
 
   CollectionRegistry(const std::filesystem::path& directory,
                      StoreBackend backend, ModelProvider& models,
-                     const Collection::Options& options)
+                     VectorCache& cache, const Collection::Options& options)
       : directory_(directory),
         backend_(std::move(backend)),
         models_(models),
+        cache_(cache),
         options_(options) {}
 
   absl::StatusOr<std::shared_ptr<Handle>> OpenDirectory(
@@ -125,6 +133,7 @@ class CollectionRegistry {
   const std::filesystem::path directory_;
   const StoreBackend backend_;
   ModelProvider& models_;
+  VectorCache& cache_;
   const Collection::Options options_;
 
   // The entry called `name`, when no thread opens it any more; null if there is

@@ -98,6 +98,37 @@ v1::CodeProfile ToProto(CodeProfile profile) {
   return v1::CODE_PROFILE_UNSPECIFIED;
 }
 
+// nullopt: the default.
+absl::StatusOr<std::optional<VectorSource>> VectorSourceFromProto(
+    v1::VectorSource source) {
+  switch (source) {
+    case v1::VECTOR_SOURCE_UNSPECIFIED:
+      return std::nullopt;
+    case v1::VECTOR_SOURCE_RECOMPUTE:
+      return VectorSource::kRecompute;
+    case v1::VECTOR_SOURCE_STORED_F16:
+      return VectorSource::kStoredF16;
+    case v1::VECTOR_SOURCE_STORED_I8:
+      return VectorSource::kStoredI8;
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("vector source ", static_cast<int>(source),
+                       " is not one of this version"));
+  }
+}
+
+v1::VectorSource ToProto(VectorSource source) {
+  switch (source) {
+    case VectorSource::kRecompute:
+      return v1::VECTOR_SOURCE_RECOMPUTE;
+    case VectorSource::kStoredF16:
+      return v1::VECTOR_SOURCE_STORED_F16;
+    case VectorSource::kStoredI8:
+      return v1::VECTOR_SOURCE_STORED_I8;
+  }
+  return v1::VECTOR_SOURCE_UNSPECIFIED;
+}
+
 absl::StatusOr<SearchMode> ModeFromProto(v1::SearchMode mode) {
   switch (mode) {
     case v1::SEARCH_MODE_UNSPECIFIED:
@@ -274,6 +305,12 @@ absl::StatusOr<NewCollection> CollectionFromProto(
     return profile.status();
   }
   collection.profile = *profile;
+  absl::StatusOr<std::optional<VectorSource>> source =
+      VectorSourceFromProto(request.vector_source());
+  if (!source.ok()) {
+    return source.status();
+  }
+  collection.vector_source = *source;
   return collection;
 }
 
@@ -420,6 +457,7 @@ v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
   proto.set_target_tokens(config.target_tokens);
   proto.set_embed_context(config.embed_context);
   proto.set_code_profile(ToProto(config.profile));
+  proto.set_vector_source(ToProto(config.vector_source));
   *proto.mutable_create_time() = ToProto(config.create_time);
   const CollectionStatus status = collection.GetStatus();
   proto.set_documents(static_cast<int64_t>(status.counts.documents));
@@ -465,6 +503,18 @@ v1::ModelInfo ToProto(const ModelDescription& model) {
   if (!model.error.ok()) {
     *proto.mutable_error() = ToProtoStatus(model.error);
   }
+  return proto;
+}
+
+v1::VectorCache ToProto(const VectorCache::Status& cache) {
+  v1::VectorCache proto;
+  proto.set_lookups(static_cast<int64_t>(cache.lookups));
+  proto.set_hits(static_cast<int64_t>(cache.hits));
+  proto.set_entries(static_cast<int64_t>(cache.entries));
+  proto.set_bytes(static_cast<int64_t>(cache.bytes));
+  proto.set_max_bytes(static_cast<int64_t>(cache.max_bytes));
+  proto.set_evictions(static_cast<int64_t>(cache.evictions));
+  proto.set_rejections(static_cast<int64_t>(cache.rejections));
   return proto;
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/base/matrix.h"
 #include "core/index/collection.h"
+#include "core/index/vector_cache.h"
 #include "proto/pith/v1/admin.pb.h"
 #include "proto/pith/v1/collections.pb.h"
 #include "proto/pith/v1/documents.pb.h"
@@ -57,6 +58,7 @@ v1::CompactProgress ToProto(const CompactResult& result,
                             size_t required_passages);
 v1::Collection ToProto(const CollectionRegistry::Listing& listing);
 v1::ModelInfo ToProto(const ModelDescription& model);
+v1::VectorCache ToProto(const VectorCache::Status& cache);
 v1::Worker ToProto(const WorkerDescription& worker);
 v1::EmbeddingQueue ToProto(const QueueDescription& queue);
 

@@ -174,10 +174,9 @@ absl::Status Run(const Flags& flags) {
       .data_directory = paths.data_directory,
       .socket = paths.socket,
       .request_threads = flags.request_threads,
-      .collection = {.vector_cache_bytes =
-                         static_cast<size_t>(flags.vector_cache_mb) << 20,
-                     .seal_passages = flags.seal_passages,
-                     .seal_threads = flags.threads}};
+      .collection = {.seal_passages = flags.seal_passages,
+                     .seal_threads = flags.threads},
+      .vector_cache_bytes = static_cast<size_t>(flags.vector_cache_mb) << 20};
   LOG(INFO) << "pithd " << PITH_VERSION << ": data " << paths.data_directory
             << ", socket " << paths.socket << ", models "
             << paths.models_directory << ", default model \""
@@ -246,7 +245,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   app.add_option("--vector-cache-mb", flags.vector_cache_mb,
-                 "Memory a collection may use for vectors computed lately")
+                 "Memory for exact vectors that searches ask for often")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   app.add_option("--request-threads", flags.request_threads,

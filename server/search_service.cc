@@ -34,8 +34,11 @@ absl::Status Search(CollectionRegistry& collections,
   stats.set_generation(result.generation);
   stats.set_candidates_scored(static_cast<int64_t>(result.candidates_scored));
   stats.set_passages_recomputed(
-      static_cast<int64_t>(result.passages_recomputed));
-  stats.set_cache_hits(static_cast<int64_t>(result.cache_hits));
+      static_cast<int64_t>(result.vectors.recomputed));
+  stats.set_cache_hits(static_cast<int64_t>(result.vectors.cached));
+  stats.set_vectors_read(static_cast<int64_t>(result.vectors.stored));
+  stats.set_vectors_of_other_precision(
+      static_cast<int64_t>(result.vectors.other_precision));
   stats.set_pending_passages(static_cast<int64_t>(result.pending_passages));
   stats.set_segments(static_cast<int64_t>(result.segments));
   stats.set_passages_reranked(static_cast<int64_t>(result.passages_reranked));

@@ -51,7 +51,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   return server;
 }
 
-Server::Server(const ServerConfig& config) : config_(config) {}
+Server::Server(const ServerConfig& config)
+    : config_(config), cache_(config.vector_cache_bytes) {}
 
 Server::~Server() {
   Shutdown();
@@ -67,9 +68,9 @@ absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
   }
   PITH_RETURN_IF_ERROR(lock.status());
   lock_ = *std::move(lock);
-  PITH_ASSIGN_OR_RETURN(collections_,
-                        CollectionRegistry::Open(collections, std::move(stores),
-                                                 models, config_.collection));
+  PITH_ASSIGN_OR_RETURN(collections_, CollectionRegistry::Open(
+                                          collections, std::move(stores),
+                                          models, cache_, config_.collection));
   operations_ = std::make_unique<OperationRegistry>();
   executor_ = std::make_unique<Executor>(
       "requests", static_cast<size_t>(config_.request_threads),
@@ -83,7 +84,7 @@ absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
       .sources = SourcesServiceImpl(*collections_, *operations_, *executor_),
       .admin = AdminServiceImpl(config_.data_directory.string(),
                                 config_.socket.string(), *collections_,
-                                *operations_, models, *executor_)});
+                                *operations_, models, cache_, *executor_)});
   return absl::OkStatus();
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/base/file.h"
 #include "core/index/collection.h"
+#include "core/index/vector_cache.h"
 #include "server/backends.h"
 #include "server/collection_registry.h"
 #include "server/executor.h"
@@ -29,6 +30,8 @@ struct ServerConfig {
   int request_threads = 4;
   int max_queued_requests = 256;
   Collection::Options collection;
+  // Of the cache of exact vectors, for all collections.
+  size_t vector_cache_bytes = size_t{16} << 20;
   // How long requests under way may go on after Shutdown.
   absl::Duration drain_timeout = absl::Seconds(10);
 };
@@ -64,6 +67,7 @@ class Server {
 
   const ServerConfig config_;
   std::optional<FileLock> lock_;
+  VectorCache cache_;
   std::unique_ptr<CollectionRegistry> collections_;
   std::unique_ptr<OperationRegistry> operations_;
   std::unique_ptr<Executor> executor_;

@@ -77,6 +77,32 @@ std::string Ratio(int64_t part, int64_t whole) {
                                               static_cast<double>(whole));
 }
 
+// What `pith collection create --vectors` calls a vector source.
+std::string VectorsName(v1::VectorSource source) {
+  switch (source) {
+    case v1::VECTOR_SOURCE_RECOMPUTE:
+      return "recompute";
+    case v1::VECTOR_SOURCE_STORED_F16:
+      return "f16";
+    case v1::VECTOR_SOURCE_STORED_I8:
+      return "i8";
+    default:
+      return "unknown";
+  }
+}
+
+// An empty name is no choice.
+v1::VectorSource VectorsArgument(const std::string& name) {
+  for (const v1::VectorSource source :
+       {v1::VECTOR_SOURCE_RECOMPUTE, v1::VECTOR_SOURCE_STORED_F16,
+        v1::VECTOR_SOURCE_STORED_I8}) {
+    if (name == VectorsName(source)) {
+      return source;
+    }
+  }
+  return v1::VECTOR_SOURCE_UNSPECIFIED;
+}
+
 // "NOT_FOUND: message" for a status within a response.
 std::string ReasonText(const google::rpc::Status& status) {
   return PrintableLine(StdView(FromRpcStatus(status).ToString(
@@ -120,11 +146,13 @@ std::string CollectionsTable(
 // Where the passages of each collection are. Empty if none can be served.
 std::string IndexTable(
     const google::protobuf::RepeatedPtrField<v1::Collection>& collections) {
-  std::vector<std::vector<std::string>> rows = {
-      {"index", "profile", "segments", "sealed", "deleted", "delta", "memory"}};
+  std::vector<std::vector<std::string>> rows = {{"index", "profile", "vectors",
+                                                 "segments", "sealed",
+                                                 "deleted", "delta", "memory"}};
   for (const v1::Collection& collection : collections) {
     if (!collection.has_error()) {
       rows.push_back({collection.name(), ProfileName(collection.code_profile()),
+                      VectorsName(collection.vector_source()),
                       FormatCount(collection.segments()),
                       FormatCount(collection.sealed_passages()),
                       FormatCount(collection.dead_passages()),
@@ -160,6 +188,14 @@ std::string WorkerText(const v1::Worker& worker) {
                     PrintableLine(worker.last_error()));
   }
   return text + "\n";
+}
+
+std::string CacheText(const v1::VectorCache& cache) {
+  return absl::StrCat(
+      "cache       ", Plural(cache.entries(), "vector"), ", ",
+      FormatBytes(cache.bytes()), " of ", FormatBytes(cache.max_bytes()), ", ",
+      FormatCount(cache.hits()), " hits in ", Plural(cache.lookups(), "lookup"),
+      " (", Ratio(cache.hits(), cache.lookups()), ")\n");
 }
 
 std::string RunningText(const v1::Operation& operation) {
@@ -404,6 +440,7 @@ absl::StatusOr<Outcome> Status(const Invocation& invocation) {
   for (const v1::EmbeddingQueue& queue : status.embedding_queues()) {
     std::cout << QueueText(queue);
   }
+  std::cout << CacheText(status.vector_cache());
   for (const v1::Operation& operation : status.operations()) {
     std::cout << RunningText(operation) << "\n";
   }
@@ -433,6 +470,7 @@ absl::StatusOr<Outcome> CreateCollection(
     request.set_embed_context(false);
   }
   request.set_code_profile(ProfileArgument(options.profile));
+  request.set_vector_source(VectorsArgument(options.vectors));
   PITH_ASSIGN_OR_RETURN(
       const auto response,
       Call<v1::CreateCollectionResponse>(

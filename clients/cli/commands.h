@@ -78,6 +78,8 @@ struct CreateCollectionOptions {
   bool no_context = false;
   // "minimal", "balanced" or "fast"; empty: the daemon's default.
   std::string profile;
+  // "recompute", "f16" or "i8"; empty: the daemon's default.
+  std::string vectors;
 };
 absl::StatusOr<Outcome> CreateCollection(
     const Invocation& invocation, const CreateCollectionOptions& options);

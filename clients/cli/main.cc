@@ -170,6 +170,13 @@ void Define(CLI::App& app, CommandLine& line) {
                    "embed again a search; balanced: 49 bytes (default); fast: "
                    "97 bytes, half as much to embed again")
       ->check(CLI::IsMember({"minimal", "balanced", "fast"}));
+  create
+      ->add_option("--vectors", line.create.vectors,
+                   "Where exact vectors come from. recompute: the model, "
+                   "nothing is stored (default, unless recomputing costs "
+                   "money); f16, i8: stored, two or one bytes a dimension and "
+                   "passage")
+      ->check(CLI::IsMember({"recompute", "f16", "i8"}));
   AddCommand(*collection, line, "list", "List collections", ListCollections);
   AddCommand(*collection, line, "delete",
              "Delete a collection and its documents, for good",

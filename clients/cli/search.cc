@@ -61,6 +61,9 @@ std::string StatsText(const v1::SearchStats& stats) {
   if (stats.cache_hits() > 0) {
     absl::StrAppend(&text, ", ", FormatCount(stats.cache_hits()), " cached");
   }
+  if (stats.vectors_read() > 0) {
+    absl::StrAppend(&text, ", ", FormatCount(stats.vectors_read()), " read");
+  }
   absl::StrAppend(&text, ", ", FormatSeconds(total));
   return text;
 }

@@ -14,13 +14,17 @@ template <typename T>
 T LoadLittleEndian(std::string_view bytes) {
   T value = 0;
   for (size_t i = 0; i < bytes.size(); ++i) {
-    value |= static_cast<T>(static_cast<uint8_t>(bytes[i])) << (8 * i);
+    value = static_cast<T>(
+        value | static_cast<T>(static_cast<uint8_t>(bytes[i])) << (8 * i));
   }
   return value;
 }
 
 }  // namespace
 
+void PutFixed16(uint16_t value, std::string& out) {
+  PutLittleEndian(value, out);
+}
 void PutFixed32(uint32_t value, std::string& out) {
   PutLittleEndian(value, out);
 }
@@ -62,6 +66,9 @@ uint8_t Decoder::Byte() {
   return ok_ ? static_cast<uint8_t>(bytes[0]) : 0;
 }
 
+uint16_t Decoder::Fixed16() {
+  return LoadLittleEndian<uint16_t>(Bytes(2));
+}
 uint32_t Decoder::Fixed32() {
   return LoadLittleEndian<uint32_t>(Bytes(4));
 }

@@ -11,6 +11,7 @@ namespace pith {
 // are little-endian, except in keys, where big-endian makes byte order numeric
 // order. Varints are LEB128: seven bits a byte, least significant first.
 
+void PutFixed16(uint16_t value, std::string& out);
 void PutFixed32(uint32_t value, std::string& out);
 void PutFixed64(uint64_t value, std::string& out);
 void PutBigEndian64(uint64_t value, std::string& out);
@@ -25,6 +26,7 @@ class Decoder {
  public:
   explicit Decoder(std::string_view bytes) : bytes_(bytes) {}
 
+  uint16_t Fixed16();
   uint32_t Fixed32();
   uint64_t Fixed64();
   uint64_t BigEndian64();

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace pith {
 
@@ -18,6 +19,11 @@ struct ContentHash {
   std::array<uint8_t, 16> bytes{};
 
   friend bool operator==(const ContentHash&, const ContentHash&) = default;
+  template <typename H>
+  friend H AbslHashValue(H state, const ContentHash& hash) {
+    return H::combine_contiguous(std::move(state), hash.bytes.data(),
+                                 hash.bytes.size());
+  }
 };
 
 // SHA-256 over pieces. Not thread-safe.

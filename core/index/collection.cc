@@ -12,6 +12,7 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
+#include "core/index/stored_vector.h"
 
 namespace pith {
 namespace {
@@ -70,7 +71,7 @@ class Collection::Transaction {
 
 absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
     const CollectionConfig& config, const std::filesystem::path& segments,
-    std::unique_ptr<PassageStore> store, Embedder& embedder,
+    std::unique_ptr<PassageStore> store, Embedder& embedder, VectorCache& cache,
     const Options& options) {
   const ModelIdentity& model = embedder.identity();
   if (model.fingerprint != config.model.fingerprint) {
@@ -82,8 +83,8 @@ absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
             model.name, "\" (", model.fingerprint.substr(0, 16), ")")),
         "MODEL_MISMATCH");
   }
-  std::unique_ptr<Collection> collection(
-      new Collection(config, segments, std::move(store), embedder, options));
+  std::unique_ptr<Collection> collection(new Collection(
+      config, segments, std::move(store), embedder, cache, options));
   PITH_RETURN_IF_ERROR(CreatePrivateDirectories(segments));
   PITH_RETURN_IF_ERROR(
       Annotate(collection->Load(),
@@ -98,14 +99,13 @@ absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
 Collection::Collection(const CollectionConfig& config,
                        const std::filesystem::path& segments,
                        std::unique_ptr<PassageStore> store, Embedder& embedder,
-                       const Options& options)
+                       VectorCache& cache, const Options& options)
     : config_(config),
       options_(options),
       store_(std::move(store)),
       embedder_(embedder),
       codec_(std::make_shared<const RotatedCodec>(config.model.dimension)),
-      cache_(options.vector_cache_bytes,
-             static_cast<size_t>(config.model.dimension)),
+      exact_vectors_(config_, *store_, embedder, cache),
       directory_(segments),
       delta_(codec_->code_bytes()) {}
 
@@ -556,6 +556,9 @@ absl::Status Collection::CommitAndPublish(Transaction& transaction,
     delta_.Append(code.id, code.bytes);
     written += code.bytes.size();
   }
+  for (const StoreBatch::Vector& vector : batch.put_vectors) {
+    written += vector.bytes.size();
+  }
   for (const Passage& passage : batch.put_passages) {
     written += passage.text.size();
   }
@@ -597,8 +600,8 @@ void Collection::ApplyIndexed(IndexedWrite write) {
   }
   Transaction transaction(counts);
   absl::Status status = absl::OkStatus();
-  for (StoreBatch::Code& code : write.codes) {
-    absl::StatusOr<bool> pending = store_->IsPending(code.id);
+  for (size_t i = 0; i < write.codes.size(); ++i) {
+    absl::StatusOr<bool> pending = store_->IsPending(write.codes[i].id);
     if (!pending.ok()) {
       status = pending.status();
       break;
@@ -606,7 +609,10 @@ void Collection::ApplyIndexed(IndexedWrite write) {
     // Not so if its document changed or went since it was read.
     if (*pending) {
       --transaction.counts().pending;
-      transaction.batch().put_codes.push_back(std::move(code));
+      transaction.batch().put_codes.push_back(std::move(write.codes[i]));
+      if (!write.vectors.empty()) {
+        transaction.batch().put_vectors.push_back(std::move(write.vectors[i]));
+      }
     }
   }
   if (status.ok() && !transaction.empty()) {
@@ -784,6 +790,16 @@ absl::Status Collection::EmbedInto(std::span<const Passage> passages,
       codec_->Encode(vectors->row(i),
                      {reinterpret_cast<uint8_t*>(code.data()), code.size()});
       write.codes.push_back({.id = passages[i].id, .bytes = std::move(code)});
+      if (config_.vector_source != VectorSource::kRecompute) {
+        write.vectors.push_back(
+            {.id = passages[i].id,
+             .bytes = EncodeStoredVector(
+                 vectors->row(i),
+                 config_.vector_source == VectorSource::kStoredI8
+                     ? VectorFormat::kI8
+                     : VectorFormat::kF16,
+                 embedder_.precision())});
+      }
     }
     return absl::OkStatus();
   }

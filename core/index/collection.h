@@ -31,6 +31,7 @@
 #include "core/index/delta.h"
 #include "core/index/document_change.h"
 #include "core/index/embedder.h"
+#include "core/index/exact_vectors.h"
 #include "core/index/manifest.h"
 #include "core/index/passage_set.h"
 #include "core/index/recompute_policy.h"
@@ -124,11 +125,9 @@ struct SearchResult {
   size_t candidates_scored = 0;
   // Segments that were searched, beside the delta.
   size_t segments = 0;
-  // Passages whose exact vector was needed, and those of them that were
-  // embedded.
+  // Passages whose exact vector was needed, and where those came from.
   size_t passages_reranked = 0;
-  size_t passages_recomputed = 0;
-  size_t cache_hits = 0;
+  VectorCounts vectors;
   size_t pending_passages = 0;
   absl::Duration embed_time;
   absl::Duration scan_time;
@@ -186,7 +185,6 @@ class Collection {
     // Bounds of the write queue; beyond them writes are refused.
     size_t max_queued_writes = 1024;
     size_t max_queued_bytes = size_t{256} << 20;
-    size_t vector_cache_bytes = size_t{16} << 20;
     // Wait before embedding is tried again after the embedder failed; doubled
     // at each failure up to the maximum.
     absl::Duration min_retry_delay = absl::Milliseconds(200);
@@ -203,13 +201,13 @@ class Collection {
   static constexpr size_t kMinGraphPassages = 200'000;
 
   // Reads the codes from `store` and the segments from `segments`, a directory
-  // that is made if it does not exist, and starts the threads. `embedder`
-  // outlives the collection. kFailedPrecondition if its model is not the one in
-  // `config`, kDataLoss if store or segments are damaged.
+  // that is made if it does not exist, and starts the threads. `embedder` and
+  // `cache` outlive the collection. kFailedPrecondition if its model is not the
+  // one in `config`, kDataLoss if store or segments are damaged.
   static absl::StatusOr<std::unique_ptr<Collection>> Open(
       const CollectionConfig& config, const std::filesystem::path& segments,
       std::unique_ptr<PassageStore> store, Embedder& embedder,
-      const Options& options);
+      VectorCache& cache, const Options& options);
 
   // As Close.
   ~Collection();
@@ -297,6 +295,8 @@ class Collection {
   // What the indexer found for passages that were pending.
   struct IndexedWrite {
     std::vector<StoreBatch::Code> codes;
+    // Of the same passages if vectors are stored, else none.
+    std::vector<StoreBatch::Vector> vectors;
     std::vector<std::pair<PassageId, absl::Status>> failures;
   };
   // A segment whose file is durable, to be published in place of others.
@@ -334,7 +334,7 @@ class Collection {
   Collection(const CollectionConfig& config,
              const std::filesystem::path& segments,
              std::unique_ptr<PassageStore> store, Embedder& embedder,
-             const Options& options);
+             VectorCache& cache, const Options& options);
 
   absl::Status Load();
   absl::Status LoadSegments(Generation& generation);
@@ -367,7 +367,7 @@ class Collection {
   // Indexer thread.
   void RunIndexer();
   absl::Status EmbedPending();
-  // Embeds `passages` and appends their codes or failures to `write`. An error
+  // Embeds `passages` and appends what is found to `write`. An error
   // that may pass is returned, and `write` is then of no use.
   absl::Status EmbedInto(std::span<const Passage> passages,
                          IndexedWrite& write);
@@ -452,7 +452,7 @@ class Collection {
   const std::unique_ptr<PassageStore> store_;
   Embedder& embedder_;
   const std::shared_ptr<const RotatedCodec> codec_;
-  VectorCache cache_;
+  const ExactVectors exact_vectors_;
 
   const SegmentDirectory directory_;
 

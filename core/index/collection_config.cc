@@ -63,6 +63,7 @@ std::string EncodeCollectionConfig(const CollectionConfig& config) {
   PutFixed64(static_cast<uint64_t>(absl::ToUnixMicros(config.create_time)),
              bytes);
   PutVarint(static_cast<uint64_t>(config.profile), bytes);
+  PutVarint(static_cast<uint64_t>(config.vector_source), bytes);
   return bytes;
 }
 
@@ -84,6 +85,11 @@ absl::StatusOr<CollectionConfig> DecodeCollectionConfig(
   if (!decoder.done()) {
     config.profile = static_cast<CodeProfile>(
         decoder.Varint(static_cast<uint64_t>(CodeProfile::kFast)));
+  }
+  // Those of the second end here: they could not store vectors.
+  if (!decoder.done()) {
+    config.vector_source = static_cast<VectorSource>(
+        decoder.Varint(static_cast<uint64_t>(VectorSource::kStoredI8)));
   }
   if (!decoder.done() || config.model.dimension == 0 ||
       !CheckCollectionName(config.name).ok()) {

@@ -25,6 +25,13 @@ enum class CodeProfile {
   kFast,      // 97: about half the passages to recompute
 };
 
+// Where exact vectors come from, beside the cache.
+enum class VectorSource {
+  kRecompute,  // the model, from the passages' texts
+  kStoredF16,  // the store, two bytes an element
+  kStoredI8,   // the store, one byte an element
+};
+
 // The codes of a profile for vectors of `dimension`: fewer bytes if it is less
 // than a profile's number of sub-quantisers.
 CodeShape ShapeOf(CodeProfile profile, int dimension);
@@ -41,6 +48,7 @@ struct CollectionConfig {
   bool embed_context = true;
   absl::Time create_time;
   CodeProfile profile = CodeProfile::kBalanced;
+  VectorSource vector_source = VectorSource::kRecompute;
 };
 
 // OK if `name` is 1 to 64 letters, digits, '.', '_' or '-' and starts with a

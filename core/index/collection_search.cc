@@ -22,8 +22,6 @@ namespace {
 // How far from 1 the norm of a query vector may be.
 constexpr float kUnitNormTolerance = 1e-3F;
 
-constexpr size_t kPassagesPerCall = 256;
-
 // Candidates found beyond those that will surely be recomputed: correction
 // reorders them, and a recall target may want more.
 constexpr size_t kMinCandidates = 256;
@@ -121,7 +119,9 @@ class Collection::Reranker {
     PITH_RETURN_IF_ERROR(CheckAlive(context_));
     PITH_ASSIGN_OR_RETURN(std::vector<Passage> found,
                           collection_.ReadExisting(passages));
-    PITH_ASSIGN_OR_RETURN(const Matrix exact, ExactVectors(found));
+    PITH_ASSIGN_OR_RETURN(
+        const Matrix exact,
+        collection_.exact_vectors_.Get(found, context_, result_.vectors));
     tried_ += passages.size();
     const size_t first = scored_.size();
     for (size_t i = 0; i < found.size(); ++i) {
@@ -146,36 +146,6 @@ class Collection::Reranker {
   size_t tried() const { return tried_; }
 
  private:
-  // From the cache or the embedder.
-  absl::StatusOr<Matrix> ExactVectors(const std::vector<Passage>& passages) {
-    Matrix exact(passages.size(), query_.size());
-    std::vector<Passage> missing;
-    std::vector<size_t> rows;
-    for (size_t i = 0; i < passages.size(); ++i) {
-      if (collection_.cache_.Find(passages[i].id, exact.row(i))) {
-        ++result_.cache_hits;
-      } else {
-        missing.push_back(passages[i]);
-        rows.push_back(i);
-      }
-    }
-    result_.passages_recomputed += missing.size();
-    // A call to the embedder has a bounded number of tokens; all but unusually
-    // large reranks fit one.
-    for (size_t first = 0; first < missing.size(); first += kPassagesPerCall) {
-      const std::span<const Passage> part = std::span(missing).subspan(
-          first, std::min(kPassagesPerCall, missing.size() - first));
-      PITH_ASSIGN_OR_RETURN(const Matrix vectors,
-                            collection_.EmbedPassages(part, context_));
-      for (size_t i = 0; i < part.size(); ++i) {
-        std::copy(vectors.row(i).begin(), vectors.row(i).end(),
-                  exact.row(rows[first + i]).begin());
-        collection_.cache_.Insert(part[i].id, vectors.row(i));
-      }
-    }
-    return exact;
-  }
-
   Collection& collection_;
   const std::span<const float> query_;
   const RequestContext& context_;
@@ -271,8 +241,11 @@ absl::StatusOr<std::vector<float>> Collection::QueryVector(
                                          " does not exist")),
         "PASSAGE_NOT_FOUND");
   }
-  PITH_ASSIGN_OR_RETURN(const Matrix vectors,
-                        EmbedPassages(std::span(&*found[0], 1), context));
+  // Not among what SearchResult counts, which is about candidates.
+  VectorCounts counts;
+  PITH_ASSIGN_OR_RETURN(
+      const Matrix vectors,
+      exact_vectors_.Get(std::span(&*found[0], 1), context, counts));
   return std::vector<float>(vectors.row(0).begin(), vectors.row(0).end());
 }
 

@@ -43,6 +43,10 @@ struct StoreBatch {
     PassageId id{};
     std::string bytes;
   };
+  struct Vector {
+    PassageId id{};
+    std::string bytes;
+  };
 
   // Added, or replaced if the number exists. Replacing never changes a
   // document's id.
@@ -52,10 +56,13 @@ struct StoreBatch {
   std::vector<std::pair<DocumentNumber, std::string>> erase_documents;
   // New passages; each is pending until it gets a code.
   std::vector<Passage> put_passages;
-  // Text, code and pending mark go.
+  // Text, code, vector and pending mark go.
   std::vector<PassageId> erase_passages;
   // Codes of passages that exist and are pending.
   std::vector<Code> put_codes;
+  // Vectors of passages that exist, opaque to the store; they stay until the
+  // passage goes.
+  std::vector<Vector> put_vectors;
   // Passages whose code goes because a segment has it from now on; they stay,
   // and are not pending.
   std::vector<PassageId> erase_codes;
@@ -79,9 +86,10 @@ struct DocumentSummary {
   DocumentNumber number{};
 };
 
-// Durable documents, passages, codes of the delta, tombstones and manifest of
-// one collection. Thread-safe; Commit calls are made by one thread at a time.
-// Every read fails with kDataLoss if bytes on disk are not what was written.
+// Durable documents, passages, their vectors if they are given any, codes of
+// the delta, tombstones and manifest of one collection. Thread-safe; Commit
+// calls are made by one thread at a time. Every read fails with kDataLoss if
+// bytes on disk are not what was written.
 class PassageStore {
  public:
   virtual ~PassageStore() = default;
@@ -98,6 +106,10 @@ class PassageStore {
 
   // Result i is for ids[i]; nullopt where no such passage exists.
   virtual absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
+      std::span<const PassageId> ids) const = 0;
+
+  // Result i is for ids[i]; nullopt where no vector was given.
+  virtual absl::StatusOr<std::vector<std::optional<std::string>>> GetVectors(
       std::span<const PassageId> ids) const = 0;
 
   // Up to `limit` documents whose id starts with `prefix` and is greater than

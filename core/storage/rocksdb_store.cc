@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -34,7 +35,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint32_t kFormatVersion = 2;
+constexpr uint32_t kFormatVersion = 3;
+// The first with a column family for vectors.
+constexpr uint32_t kVectorsVersion = 3;
 constexpr char kFormatKey[] = "format";
 constexpr char kConfigurationKey[] = "configuration";
 constexpr char kCountsKey[] = "counts";
@@ -51,13 +54,14 @@ enum Column : size_t {
   kPassages,
   kPending,
   kCodes,
+  kVectors,
   kColumnCount,
 };
 constexpr std::array<const char*, kColumnCount> kColumnNames = {
     // RocksDB insists on a column family of this name.
-    "default", "documents", "ids", "passages", "pending", "codes"};
+    "default", "documents", "ids", "passages", "pending", "codes", "vectors"};
 
-// Codes are as good as random, the others tiny.
+// Codes and vectors are as good as random, the others tiny.
 bool IsCompressed(Column column) {
   return column == kDocuments || column == kIds || column == kPassages;
 }
@@ -273,6 +277,34 @@ struct RocksDbStore::Database {
     return value;
   }
 
+  // Calls `use` with i and the value of ids[i], where there is one, until it
+  // fails.
+  absl::Status MultiGet(
+      Column column, std::span<const PassageId> ids,
+      absl::FunctionRef<absl::Status(size_t i, std::string_view value)> use)
+      const {
+    std::vector<std::string> keys;
+    keys.reserve(ids.size());
+    for (const PassageId id : ids) {
+      keys.push_back(EncodePassageKey(id));
+    }
+    const std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
+    std::vector<rocksdb::PinnableSlice> values(ids.size());
+    std::vector<rocksdb::Status> statuses(ids.size());
+    db->MultiGet(rocksdb::ReadOptions(), columns[column], slices.size(),
+                 slices.data(), values.data(), statuses.data());
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (statuses[i].IsNotFound()) {
+        continue;
+      }
+      PITH_RETURN_IF_ERROR(FromRocksDb(
+          statuses[i],
+          Action(absl::StrCat("read ", kColumnNames[column], " of"))));
+      PITH_RETURN_IF_ERROR(use(i, ToView(values[i])));
+    }
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::string> GetMeta(std::string_view key) const {
     PITH_ASSIGN_OR_RETURN(std::optional<std::string> value, Get(kMeta, key));
     if (!value.has_value()) {
@@ -346,8 +378,8 @@ struct RocksDbStore::Database {
     return version;
   }
 
-  // Version 1 had neither manifest nor tombstones; a build that knows no more
-  // must not open a store that may have them.
+  // Version 1 had neither manifest nor tombstones, version 2 no vectors; a
+  // build that knows no more must not open a store that may have them.
   absl::Status UpgradeFormat() const {
     PITH_ASSIGN_OR_RETURN(const uint32_t version, ReadFormat());
     if (version == kFormatVersion) {
@@ -369,14 +401,16 @@ struct RocksDbStore::Database {
     return bytes;
   }
 
+  // Column families that are missing are made.
   static absl::StatusOr<std::unique_ptr<Database>> Open(
       const fs::path& directory, const RocksDbShared::State& shared) {
     auto database = std::make_unique<Database>();
     database->name = directory.string();
+    rocksdb::DBOptions options = shared.DatabaseOptions();
+    options.create_missing_column_families = true;
     rocksdb::DB* db = nullptr;
-    const rocksdb::Status status =
-        rocksdb::DB::Open(shared.DatabaseOptions(), directory.string(),
-                          shared.Columns(), &database->columns, &db);
+    const rocksdb::Status status = rocksdb::DB::Open(
+        options, directory.string(), shared.Columns(), &database->columns, &db);
     database->db.reset(db);
     PITH_RETURN_IF_ERROR(FromOpening(status, database->Action("open")));
     return database;
@@ -436,9 +470,9 @@ struct RocksDbStore::Database {
     return absl::OkStatus();
   }
 
-  // Changes nothing in the directory.
-  static absl::Status CheckFormat(const fs::path& directory,
-                                  const RocksDbShared::State& shared) {
+  // The store's version; changes nothing in the directory.
+  static absl::StatusOr<uint32_t> CheckFormat(
+      const fs::path& directory, const RocksDbShared::State& shared) {
     Database database;
     database.name = directory.string();
     rocksdb::DB* db = nullptr;
@@ -448,7 +482,7 @@ struct RocksDbStore::Database {
         &db);
     database.db.reset(db);
     PITH_RETURN_IF_ERROR(FromOpening(status, database.Action("open")));
-    return database.ReadFormat().status();
+    return database.ReadFormat();
   }
 
   static absl::Status Create(const fs::path& directory,
@@ -527,12 +561,18 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(
       action));
   PITH_RETURN_IF_ERROR(Database::CheckWitness(directory));
   // A newer format may mean anything, so that not even a log may be replayed.
-  PITH_RETURN_IF_ERROR(Database::CheckFormat(directory, *shared.state_));
+  PITH_ASSIGN_OR_RETURN(const uint32_t version,
+                        Database::CheckFormat(directory, *shared.state_));
+  // Also where an upgrade was interrupted when it had made the column family.
+  if (version < kVectorsVersion &&
+      std::find(columns.begin(), columns.end(), kColumnNames[kVectors]) ==
+          columns.end()) {
+    columns.emplace_back(kColumnNames[kVectors]);
+  }
   if (!std::is_permutation(columns.begin(), columns.end(), kColumnNames.begin(),
                            kColumnNames.end())) {
-    return absl::DataLossError(
-        absl::StrCat(action, ": its column families are not those of format ",
-                     kFormatVersion));
+    return absl::DataLossError(absl::StrCat(
+        action, ": its column families are not those of format ", version));
   }
   PITH_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                         Database::Open(directory, *shared.state_));
@@ -561,6 +601,7 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
     write.Delete(columns[kPassages], key);
     write.Delete(columns[kPending], key);
     write.Delete(columns[kCodes], key);
+    write.Delete(columns[kVectors], key);
   }
   for (const StoreBatch::Document& document : batch.put_documents) {
     CHECK_LT(static_cast<uint64_t>(document.number),
@@ -580,6 +621,9 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
     const std::string key = EncodePassageKey(code.id);
     write.Put(columns[kCodes], key, code.bytes);
     write.Delete(columns[kPending], key);
+  }
+  for (const StoreBatch::Vector& vector : batch.put_vectors) {
+    write.Put(columns[kVectors], EncodePassageKey(vector.id), vector.bytes);
   }
   for (const PassageId id : batch.erase_codes) {
     write.Delete(columns[kCodes], EncodePassageKey(id));
@@ -633,28 +677,24 @@ absl::StatusOr<std::optional<DocumentRecord>> RocksDbStore::GetDocument(
 
 absl::StatusOr<std::vector<std::optional<Passage>>> RocksDbStore::GetPassages(
     std::span<const PassageId> ids) const {
-  std::vector<std::string> keys;
-  keys.reserve(ids.size());
-  for (const PassageId id : ids) {
-    keys.push_back(EncodePassageKey(id));
-  }
-  const std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
-  std::vector<rocksdb::PinnableSlice> values(ids.size());
-  std::vector<rocksdb::Status> statuses(ids.size());
-  database_->db->MultiGet(rocksdb::ReadOptions(), database_->columns[kPassages],
-                          slices.size(), slices.data(), values.data(),
-                          statuses.data());
   std::vector<std::optional<Passage>> passages(ids.size());
-  for (size_t i = 0; i < ids.size(); ++i) {
-    if (statuses[i].IsNotFound()) {
-      continue;
-    }
-    PITH_RETURN_IF_ERROR(
-        FromRocksDb(statuses[i], database_->Action("read passages of")));
-    PITH_ASSIGN_OR_RETURN(passages[i],
-                          DecodePassageValue(ids[i], ToView(values[i])));
-  }
+  PITH_RETURN_IF_ERROR(database_->MultiGet(
+      kPassages, ids, [&](size_t i, std::string_view value) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(passages[i], DecodePassageValue(ids[i], value));
+        return absl::OkStatus();
+      }));
   return passages;
+}
+
+absl::StatusOr<std::vector<std::optional<std::string>>>
+RocksDbStore::GetVectors(std::span<const PassageId> ids) const {
+  std::vector<std::optional<std::string>> vectors(ids.size());
+  PITH_RETURN_IF_ERROR(
+      database_->MultiGet(kVectors, ids, [&](size_t i, std::string_view value) {
+        vectors[i] = std::string(value);
+        return absl::OkStatus();
+      }));
+  return vectors;
 }
 
 absl::StatusOr<std::vector<DocumentSummary>> RocksDbStore::ListDocuments(

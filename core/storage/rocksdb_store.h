@@ -71,6 +71,8 @@ class RocksDbStore : public PassageStore {
       DocumentNumber number) const override;
   absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
       std::span<const PassageId> ids) const override;
+  absl::StatusOr<std::vector<std::optional<std::string>>> GetVectors(
+      std::span<const PassageId> ids) const override;
   absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
       std::string_view prefix, std::optional<std::string_view> after,
       size_t limit) const override;

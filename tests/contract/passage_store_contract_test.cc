@@ -425,6 +425,47 @@ TEST_P(PassageStoreContract, CodesAreVisitedInOrderOfIdUntilTheVisitorStops) {
   });
 }
 
+TEST_P(PassageStoreContract, VectorsComeInTheOrderAskedForWithGapsAsNullopt) {
+  StoreBatch batch = TwoDocuments();
+  const PassageId one = MakePassageId(DocumentNumber{1}, 0);
+  const PassageId two = MakePassageId(DocumentNumber{1}, 1);
+  const PassageId three = MakePassageId(DocumentNumber{2}, 0);
+  const std::string bytes("\0vector\xff", 8);
+  batch.put_vectors = {{three, bytes}, {one, ""}};
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetVectors(std::vector{three, two, one, three}),
+                ElementsAre(Optional(bytes), std::nullopt,
+                            Optional(std::string()), Optional(bytes)));
+    EXPECT_THAT(*store().GetVectors({}), IsEmpty());
+    EXPECT_EQ(*store().GetCounts(), Counts(2, 3, 1));
+  });
+}
+
+// Sealing takes the code alone, and only the passage's end the vector.
+TEST_P(PassageStoreContract, VectorsStayUntilTheirPassageGoes) {
+  StoreBatch batch = TwoDocuments();
+  const PassageId one = MakePassageId(DocumentNumber{1}, 0);
+  const PassageId three = MakePassageId(DocumentNumber{2}, 0);
+  batch.put_vectors = {{one, "1"}, {three, "3"}};
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  ASSERT_OK(store().Commit({.put_vectors = {{three, "three"}},
+                            .erase_codes = {one, three},
+                            .counts = Counts(2, 3, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetVectors(std::vector{one, three}),
+                ElementsAre(Optional(std::string("1")),
+                            Optional(std::string("three"))));
+  });
+  ASSERT_OK(store().Commit({.erase_passages = {one}, .counts = Counts(2, 2, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetVectors(std::vector{one, three}),
+                ElementsAre(std::nullopt, Optional(std::string("three"))));
+  });
+}
+
 // What sealing publishes, in one batch.
 TEST_P(PassageStoreContract, PassagesThatMoveToASegmentStayWithoutACode) {
   ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));

@@ -39,6 +39,10 @@ class ForwardingPassageStore : public PassageStore {
       std::span<const PassageId> ids) const override {
     return store_->GetPassages(ids);
   }
+  absl::StatusOr<std::vector<std::optional<std::string>>> GetVectors(
+      std::span<const PassageId> ids) const override {
+    return store_->GetVectors(ids);
+  }
   absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
       std::string_view prefix, std::optional<std::string_view> after,
       size_t limit) const override {

@@ -43,6 +43,7 @@ class InMemoryPassageStore : public PassageStore {
       passages_.erase(id);
       pending_.erase(id);
       codes_.erase(id);
+      vectors_.erase(id);
     }
     for (const StoreBatch::Document& document : batch.put_documents) {
       documents_[document.number] = document.record;
@@ -55,6 +56,9 @@ class InMemoryPassageStore : public PassageStore {
     for (const StoreBatch::Code& code : batch.put_codes) {
       codes_[code.id] = code.bytes;
       pending_.erase(code.id);
+    }
+    for (const StoreBatch::Vector& vector : batch.put_vectors) {
+      vectors_[vector.id] = vector.bytes;
     }
     for (const PassageId id : batch.erase_codes) {
       codes_.erase(id);
@@ -96,6 +100,16 @@ class InMemoryPassageStore : public PassageStore {
       passages.push_back(Find(passages_, id));
     }
     return passages;
+  }
+
+  absl::StatusOr<std::vector<std::optional<std::string>>> GetVectors(
+      std::span<const PassageId> ids) const override {
+    MutexLock lock(mutex_);
+    std::vector<std::optional<std::string>> vectors;
+    for (const PassageId id : ids) {
+      vectors.push_back(Find(vectors_, id));
+    }
+    return vectors;
   }
 
   absl::StatusOr<std::vector<DocumentSummary>> ListDocuments(
@@ -187,6 +201,7 @@ class InMemoryPassageStore : public PassageStore {
   std::map<PassageId, Passage> passages_ ABSL_GUARDED_BY(mutex_);
   std::set<PassageId> pending_ ABSL_GUARDED_BY(mutex_);
   std::map<PassageId, std::string> codes_ ABSL_GUARDED_BY(mutex_);
+  std::map<PassageId, std::string> vectors_ ABSL_GUARDED_BY(mutex_);
   std::set<PassageId> tombstones_ ABSL_GUARDED_BY(mutex_);
   std::optional<std::string> manifest_ ABSL_GUARDED_BY(mutex_);
 };

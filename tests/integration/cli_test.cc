@@ -105,6 +105,7 @@ class FakeCollections : public v1::CollectionsService::Service {
     it->second.set_target_tokens(request->target_tokens());
     it->second.set_chunking(request->chunking());
     it->second.set_code_profile(request->code_profile());
+    it->second.set_vector_source(request->vector_source());
     it->second.set_model_fingerprint("print of " + request->model());
     *response->mutable_collection() = it->second;
     return grpc::Status::OK;
@@ -307,6 +308,12 @@ class FakeAdmin : public v1::AdminService::Service {
     for (const v1::Operation& operation : world_.running) {
       *response->add_operations() = operation;
     }
+    v1::VectorCache& cache = *response->mutable_vector_cache();
+    cache.set_lookups(2000);
+    cache.set_hits(1500);
+    cache.set_entries(321);
+    cache.set_bytes(300'000);
+    cache.set_max_bytes(16'000'000);
     return grpc::Status::OK;
   }
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
@@ -753,6 +760,7 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   world_.collections["default"].mutable_embedding_error()->set_message(
       "the worker ran out of memory");
   world_.collections["default"].set_code_profile(v1::CODE_PROFILE_FAST);
+  world_.collections["default"].set_vector_source(v1::VECTOR_SOURCE_STORED_I8);
   world_.collections["default"].set_segments(3);
   world_.collections["default"].set_sealed_passages(45'678);
   world_.collections["default"].set_dead_passages(91);
@@ -780,7 +788,10 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
                       "left\n"),
             HasSubstr("running     compact default: building the graph of "
                       "48,023 passages\n"),
-            HasSubstr("default     fast         3  45,678       91  2,345"),
+            HasSubstr("default     fast       i8         3  45,678       91  "
+                      "2,345"),
+            HasSubstr("cache       321 vectors, 300.0 kB of 16.0 MB, 1,500 "
+                      "hits in 2,000 lookups (75 %)\n"),
             Not(HasSubstr("unknown")),
             HasSubstr("broken cannot be served: DATA_LOSS: bad "
                       "block")));
@@ -792,13 +803,27 @@ TEST_F(Cli, CollectionsAreCreatedListedAndDeleted) {
   // A folder is a model's path only where it is named as one.
   const Result created =
       Run({"collection", "create", "notes", "--model", "./docs", "--chunking",
-           "none", "--target-tokens", "64", "--profile", "minimal"});
+           "none", "--target-tokens", "64", "--profile", "minimal", "--vectors",
+           "f16"});
   EXPECT_EQ(created.exit_code, 0) << created.err;
   const v1::Collection& notes = world_.collections.at("notes");
   EXPECT_EQ(notes.model(), (folder_ / "docs").string());
   EXPECT_EQ(notes.chunking(), v1::CHUNKING_NONE);
   EXPECT_EQ(notes.target_tokens(), 64);
   EXPECT_EQ(notes.code_profile(), v1::CODE_PROFILE_MINIMAL);
+  EXPECT_EQ(notes.vector_source(), v1::VECTOR_SOURCE_STORED_F16);
+  for (const auto& [name, source] :
+       {std::pair("recompute", v1::VECTOR_SOURCE_RECOMPUTE),
+        std::pair("i8", v1::VECTOR_SOURCE_STORED_I8)}) {
+    EXPECT_EQ(Run({"collection", "create", name, "--vectors", name}).exit_code,
+              0);
+    EXPECT_EQ(world_.collections.at(name).vector_source(), source);
+  }
+  EXPECT_EQ(Run({"collection", "create", "y"}).exit_code, 0);
+  EXPECT_EQ(world_.collections.at("y").vector_source(),
+            v1::VECTOR_SOURCE_UNSPECIFIED);
+  EXPECT_EQ(Run({"collection", "create", "x", "--vectors", "f32"}).exit_code,
+            2);
   EXPECT_EQ(Run({"collection", "create", "notes"}).exit_code, 2);
   EXPECT_EQ(Run({"collection", "create", "x", "--chunking", "odd"}).exit_code,
             2);

@@ -734,6 +734,32 @@ TEST_F(DaemonTest, SegmentsSurviveItsDeathAndWhatItLeftUnfinishedGoes) {
   ExpectSearchable("notes", documents);
 }
 
+TEST_F(DaemonTest, StoredVectorsAreReadAfterItsDeathAndNotEmbeddedAgain) {
+  Start();
+  ASSERT_EQ(Pith({"collection", "create", "notes", "--chunking", "none",
+                  "--vectors", "f16"})
+                .exit_code,
+            0);
+  const Documents documents = MakeDocuments(30);
+  Ingest("notes", documents);
+  ASSERT_OK(WaitUntilSearchable("notes"));
+  Kill();
+  Start();
+  EXPECT_EQ(StatusOfCollection("notes").vector_source(),
+            v1::VECTOR_SOURCE_STORED_F16);
+  const auto found = Search("notes", documents.begin()->second);
+  ASSERT_OK(found);
+  EXPECT_EQ(found->hits(0).document_id(), documents.begin()->first);
+  EXPECT_EQ(found->stats().passages_recomputed(), 0);
+  EXPECT_EQ(found->stats().vectors_read(), found->stats().passages_reranked());
+  // The query alone.
+  EXPECT_EQ(Worker().texts_embedded(), 1);
+  EXPECT_THAT(Pith({"search", "moon", "-c", "notes"}).out,
+              HasSubstr("0 of 30 passages recomputed"));
+  EXPECT_THAT(Pith({"status"}).out,
+              AllOf(HasSubstr("f16"), HasSubstr("hits in")));
+}
+
 TEST_F(DaemonTest, PassagesAreSealedByThemselvesAndInTheMidstOfDeath) {
   const Documents documents = MakeDocuments(1500);
   Start({"--seal-passages", "1024"});

@@ -502,6 +502,97 @@ TEST_F(ServerTest, RecallIsAskedForOrHowManyAreRecomputed) {
   EXPECT_EQ(reranked(0.999, 10), 10);
 }
 
+// Embeddings of a service that has its price.
+class CostlyEmbedder : public HashEmbedder {
+ public:
+  bool recompute_is_costly() const override { return true; }
+};
+
+TEST_F(ServerTest, AVectorSourceIsChosenWhenACollectionIsCreated) {
+  models_.Set("costly", std::make_unique<CostlyEmbedder>());
+  const auto create = [this](const std::string& name, const std::string& model,
+                             v1::VectorSource source) {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CreateCollectionRequest request;
+    request.set_name(name);
+    request.set_model(model);
+    request.set_vector_source(source);
+    v1::CreateCollectionResponse response;
+    const grpc::Status status =
+        collections_->CreateCollection(&context, request, &response);
+    EXPECT_EQ(status.ok(), response.has_collection());
+    return status.ok() ? std::optional(response.collection().vector_source())
+                       : std::nullopt;
+  };
+  EXPECT_EQ(create("a", "", v1::VECTOR_SOURCE_UNSPECIFIED),
+            v1::VECTOR_SOURCE_RECOMPUTE);
+  EXPECT_EQ(create("b", "costly", v1::VECTOR_SOURCE_UNSPECIFIED),
+            v1::VECTOR_SOURCE_STORED_F16);
+  EXPECT_EQ(create("c", "costly", v1::VECTOR_SOURCE_RECOMPUTE),
+            v1::VECTOR_SOURCE_RECOMPUTE);
+  EXPECT_EQ(create("d", "", v1::VECTOR_SOURCE_STORED_I8),
+            v1::VECTOR_SOURCE_STORED_I8);
+  EXPECT_EQ(create("e", "", static_cast<v1::VectorSource>(9)), std::nullopt);
+  Start();
+  EXPECT_EQ(Get("d").vector_source(), v1::VECTOR_SOURCE_STORED_I8);
+}
+
+// One cache for all collections, whatever their vectors come from.
+TEST_F(ServerTest, SearchesAndStatusSayWhereVectorsCameFrom) {
+  ASSERT_TRUE(Create("a").ok());
+  ASSERT_TRUE(Create("b").ok());
+  {
+    grpc::ClientContext context;
+    SetDeadline(context);
+    v1::CreateCollectionRequest request;
+    request.set_name("stored");
+    request.set_chunking(v1::CHUNKING_NONE);
+    request.set_vector_source(v1::VECTOR_SOURCE_STORED_I8);
+    v1::CreateCollectionResponse response;
+    ASSERT_TRUE(
+        collections_->CreateCollection(&context, request, &response).ok());
+  }
+  for (const std::string name : {"a", "b", "stored"}) {
+    Ingest(name, MakeTexts(20));
+    Wait(name);
+  }
+  const auto stats = [this](const std::string& collection) {
+    v1::SearchResponse response;
+    EXPECT_TRUE(Search(Query(collection, "w1 w2"), &response).ok());
+    const v1::SearchStats& found = response.stats();
+    EXPECT_EQ(
+        found.passages_recomputed() + found.cache_hits() + found.vectors_read(),
+        found.passages_reranked());
+    EXPECT_GE(found.passages_reranked(), 10);
+    return found;
+  };
+  const v1::SearchStats first = stats("a");
+  EXPECT_EQ(first.passages_recomputed(), first.passages_reranked());
+  EXPECT_EQ(stats("b").cache_hits(), first.passages_reranked());
+  const size_t searched = models_.embedder().searched();
+  const v1::SearchStats read = stats("stored");
+  EXPECT_EQ(read.vectors_read(), read.passages_reranked());
+  EXPECT_EQ(read.vectors_of_other_precision(), 0);
+  // The query alone.
+  EXPECT_EQ(models_.embedder().searched(), searched + 1);
+
+  grpc::ClientContext context;
+  SetDeadline(context);
+  v1::GetStatusResponse status;
+  ASSERT_TRUE(admin_->GetStatus(&context, {}, &status).ok());
+  const v1::VectorCache& cache = status.vector_cache();
+  EXPECT_EQ(cache.hits(), first.passages_reranked());
+  EXPECT_EQ(cache.lookups(),
+            2 * first.passages_reranked() + read.passages_reranked());
+  EXPECT_EQ(cache.entries(),
+            first.passages_reranked() + read.passages_reranked());
+  EXPECT_GT(cache.bytes(), 0);
+  EXPECT_EQ(cache.max_bytes(), int64_t{16} << 20);
+  EXPECT_EQ(cache.evictions(), 0);
+  EXPECT_EQ(cache.rejections(), 0);
+}
+
 TEST_F(ServerTest, AThousandHitsCanBeHad) {
   ASSERT_TRUE(Create("c").ok());
   Ingest("c", MakeTexts(1200));

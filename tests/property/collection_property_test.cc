@@ -23,7 +23,8 @@
 namespace pith {
 namespace {
 
-class CollectionProperty : public testing::TestWithParam<Chunking> {};
+class CollectionProperty
+    : public testing::TestWithParam<std::pair<Chunking, VectorSource>> {};
 
 TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
   const uint32_t seed =
@@ -35,10 +36,13 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
   TempDirectory temp;
   RocksDbShared shared({});
   HashEmbedder embedder;
+  // Small enough that vectors come and go.
+  VectorCache cache(50'000);
   CollectionConfig config;
   config.name = "test";
   config.model = embedder.identity();
-  config.chunking = GetParam();
+  config.chunking = GetParam().first;
+  config.vector_source = GetParam().second;
   config.target_tokens = 24;
   ASSERT_OK(RocksDbStore::Create(temp.path() / "store",
                                  EncodeCollectionConfig(config), shared));
@@ -52,8 +56,9 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
     const absl::StatusOr<CollectionConfig> read =
         DecodeCollectionConfig((*store)->configuration());
     ASSERT_OK(read);
-    absl::StatusOr<std::unique_ptr<Collection>> opened = Collection::Open(
-        *read, temp.path() / "segments", *std::move(store), embedder, {});
+    absl::StatusOr<std::unique_ptr<Collection>> opened =
+        Collection::Open(*read, temp.path() / "segments", *std::move(store),
+                         embedder, cache, {});
     ASSERT_OK(opened);
     collection = *std::move(opened);
   };
@@ -111,6 +116,13 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
           last = hit.score;
         }
         EXPECT_EQ(result->pending_passages, 0u);
+        EXPECT_EQ(result->vectors.cached + result->vectors.stored +
+                      result->vectors.recomputed,
+                  result->passages_reranked);
+        EXPECT_EQ(config.vector_source == VectorSource::kRecompute
+                      ? result->vectors.stored
+                      : result->vectors.recomputed,
+                  0u);
         EXPECT_EQ(result->candidates_scored,
                   collection->GetStatus().counts.passages);
         break;
@@ -163,17 +175,24 @@ TEST_P(CollectionProperty, AgreesWithAMapAndBruteForceAcrossRestarts) {
         embedder.Embed(texts, TextRole::kPassage, {});
     ASSERT_OK(vectors);
     EXPECT_NEAR(result->hits[0].score, Dot(vectors->row(0), vectors->row(1)),
-                1e-5);
+                config.vector_source == VectorSource::kStoredI8 ? 1e-2 : 1e-4);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Chunkings, CollectionProperty,
-                         testing::Values(Chunking::kStructure, Chunking::kNone),
-                         [](const auto& param_info) {
-                           return param_info.param == Chunking::kNone
-                                      ? "None"
-                                      : "Structure";
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Configurations, CollectionProperty,
+    testing::Values(std::pair(Chunking::kStructure, VectorSource::kRecompute),
+                    std::pair(Chunking::kNone, VectorSource::kRecompute),
+                    std::pair(Chunking::kStructure, VectorSource::kStoredF16),
+                    std::pair(Chunking::kStructure, VectorSource::kStoredI8)),
+    [](const auto& param_info) {
+      const VectorSource source = param_info.param.second;
+      return absl::StrCat(
+          param_info.param.first == Chunking::kNone ? "None" : "Structure",
+          source == VectorSource::kStoredF16  ? "F16"
+          : source == VectorSource::kStoredI8 ? "I8"
+                                              : "");
+    });
 
 }  // namespace
 }  // namespace pith

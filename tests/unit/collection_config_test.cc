@@ -18,6 +18,7 @@ CollectionConfig Example() {
   config.embed_context = false;
   config.create_time = absl::FromUnixMicros(1234567890123456);
   config.profile = CodeProfile::kFast;
+  config.vector_source = VectorSource::kStoredI8;
   return config;
 }
 
@@ -35,21 +36,32 @@ TEST(CollectionConfig, ComesBackAsItWas) {
   EXPECT_EQ(read->embed_context, config.embed_context);
   EXPECT_EQ(read->create_time, config.create_time);
   EXPECT_EQ(read->profile, config.profile);
+  EXPECT_EQ(read->vector_source, config.vector_source);
 }
 
-TEST(CollectionConfig, OneOfTheFirstVersionHasTheBalancedProfile) {
+TEST(CollectionConfig, OneWithoutAVectorSourceRecomputes) {
   std::string bytes = EncodeCollectionConfig(Example());
   bytes.pop_back();
   const absl::StatusOr<CollectionConfig> read = DecodeCollectionConfig(bytes);
   ASSERT_OK(read);
+  EXPECT_EQ(read->profile, CodeProfile::kFast);
+  EXPECT_EQ(read->vector_source, VectorSource::kRecompute);
+}
+
+TEST(CollectionConfig, OneOfTheFirstVersionHasTheBalancedProfile) {
+  std::string bytes = EncodeCollectionConfig(Example());
+  bytes.resize(bytes.size() - 2);
+  const absl::StatusOr<CollectionConfig> read = DecodeCollectionConfig(bytes);
+  ASSERT_OK(read);
   EXPECT_EQ(read->create_time, Example().create_time);
   EXPECT_EQ(read->profile, CodeProfile::kBalanced);
+  EXPECT_EQ(read->vector_source, VectorSource::kRecompute);
 }
 
 TEST(CollectionConfig, EveryTruncationAndAnythingBehindIsDataLoss) {
   const std::string bytes = EncodeCollectionConfig(Example());
-  // Without the last byte it is one of the first version.
-  for (size_t size = 0; size + 1 < bytes.size(); ++size) {
+  // Without the last byte or two it is an older one.
+  for (size_t size = 0; size + 2 < bytes.size(); ++size) {
     SCOPED_TRACE(size);
     EXPECT_THAT(DecodeCollectionConfig(bytes.substr(0, size)),
                 StatusIs(absl::StatusCode::kDataLoss, "malformed"));

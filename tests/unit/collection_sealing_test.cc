@@ -91,7 +91,7 @@ class CollectionSealingTest : public testing::Test {
     absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
         config_, segments(),
         std::make_unique<FailingStore>(*std::move(store), commits_), embedder_,
-        options_);
+        cache_, options_);
     if (!collection.ok()) {
       return collection.status();
     }
@@ -200,6 +200,8 @@ class CollectionSealingTest : public testing::Test {
   TempDirectory temp_;
   RocksDbShared shared_{{}};
   HashEmbedder embedder_;
+  // What was found stays not found.
+  VectorCache cache_{0};
   CollectionConfig config_;
   Collection::Options options_;
   FailingStore::Commits commits_;
@@ -247,6 +249,36 @@ TEST_F(CollectionSealingTest, TheDeltaIsSealedByItselfWhenItIsLarge) {
   EXPECT_GE(status.sealed_passages, kEnough);
   EXPECT_EQ(status.delta_passages + status.sealed_passages, kEnough + 50);
   EXPECT_OK(status.sealing_error);
+}
+
+// A code moves to a segment; its vector stays in the store.
+TEST_F(CollectionSealingTest, StoredVectorsOutliveTheirCodesInTheDelta) {
+  collection_.reset();
+  fs::remove_all(temp_.path() / "store");
+  config_.vector_source = VectorSource::kStoredI8;
+  ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
+                                 EncodeCollectionConfig(config_), shared_));
+  AllowSealing(kEnough);
+  Put(0, kEnough);
+  ASSERT_OK(Compact());
+  ASSERT_OK(collection_->DeleteAndWait({"doc3"}));
+  Put(kEnough, kEnough + 5);
+  for (const char* const stage : {"sealed", "reopened", "merged"}) {
+    SCOPED_TRACE(stage);
+    if (stage == std::string_view("reopened")) {
+      ASSERT_OK(Open());
+    } else if (stage == std::string_view("merged")) {
+      ASSERT_OK(Compact());
+    }
+    const size_t searched = embedder_.searched();
+    const auto result = collection_->Search(
+        Text(5), {.k = 10, .recall_target = std::nullopt, .rerank = 200}, {});
+    ASSERT_OK(result);
+    EXPECT_EQ(result->hits[0].document_id, "doc5");
+    EXPECT_EQ(result->vectors.stored, 200u);
+    EXPECT_EQ(result->vectors.recomputed, 0u);
+    EXPECT_EQ(embedder_.searched(), searched + 1);
+  }
 }
 
 TEST_F(CollectionSealingTest, TooFewPassagesStayInTheDelta) {

@@ -42,9 +42,10 @@ class CollectionTest : public testing::Test {
 
   void Open() {
     collection_.reset();
-    absl::StatusOr<std::unique_ptr<Collection>> collection = Collection::Open(
-        config_, temp_.path() / "segments",
-        std::make_unique<ForwardingPassageStore>(store_), embedder_, options_);
+    absl::StatusOr<std::unique_ptr<Collection>> collection =
+        Collection::Open(config_, temp_.path() / "segments",
+                         std::make_unique<ForwardingPassageStore>(store_),
+                         embedder_, cache_, options_);
     ASSERT_OK(collection);
     collection_ = *std::move(collection);
   }
@@ -68,10 +69,21 @@ class CollectionTest : public testing::Test {
   std::shared_ptr<InMemoryPassageStore> store_ =
       std::make_shared<InMemoryPassageStore>();
   HashEmbedder embedder_;
+  VectorCache cache_{size_t{1} << 20};
   CollectionConfig config_;
   Collection::Options options_;
   std::unique_ptr<Collection> collection_;
 };
+
+// A search that needs `count` exact vectors, and where those came from.
+VectorCounts CountVectors(Collection& collection, size_t count) {
+  const absl::StatusOr<SearchResult> result = collection.Search(
+      std::string("word7"),
+      {.k = count, .recall_target = std::nullopt, .rerank = count}, {});
+  EXPECT_OK(result);
+  EXPECT_EQ(result->passages_reranked, count);
+  return result->vectors;
+}
 
 TEST_F(CollectionTest, FindsTheNearestDocumentsInOrder) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red green blue"}));
@@ -119,7 +131,7 @@ TEST_F(CollectionTest, AHitSaysWhereItLiesAndHowItWasFound) {
             static_cast<uint64_t>(line_at(hit.offset + hit.text.size() - 1)));
   EXPECT_EQ(result->candidates_scored,
             collection_->GetStatus().counts.passages);
-  EXPECT_EQ(result->passages_recomputed, result->passages_reranked);
+  EXPECT_EQ(result->vectors.recomputed, result->passages_reranked);
   EXPECT_EQ(result->segments, 0);
 }
 
@@ -134,17 +146,154 @@ TEST_F(CollectionTest, RecomputesNoMoreThanAskedForAndNothingTwice) {
       std::string("word7"),
       {.k = 5, .recall_target = std::nullopt, .rerank = 20}, {});
   ASSERT_OK(first);
-  EXPECT_EQ(first->passages_recomputed, 20u);
+  EXPECT_EQ(first->vectors.recomputed, 20u);
   EXPECT_EQ(embedder_.searched(), 21u);
   absl::StatusOr<SearchResult> second = collection_->Search(
       std::string("word7"),
       {.k = 5, .recall_target = std::nullopt, .rerank = 20}, {});
   ASSERT_OK(second);
-  EXPECT_EQ(second->passages_recomputed, 0u);
-  EXPECT_EQ(second->cache_hits, 20u);
+  EXPECT_EQ(second->vectors.recomputed, 0u);
+  EXPECT_EQ(second->vectors.cached, 20u);
   ASSERT_THAT(second->hits, SizeIs(5));
   EXPECT_EQ(second->hits[0].document_id, "7");
   EXPECT_EQ(second->hits[0].score, first->hits[0].score);
+}
+
+class StoredVectors : public CollectionTest,
+                      public testing::WithParamInterface<VectorSource> {
+ protected:
+  StoredVectors() {
+    config_.vector_source = GetParam();
+    Open();
+  }
+
+  // Opens the collection again, with nothing in the cache.
+  void Reopen() {
+    collection_.reset();
+    no_cache_ = std::make_unique<VectorCache>(0);
+    absl::StatusOr<std::unique_ptr<Collection>> collection =
+        Collection::Open(config_, temp_.path() / "segments",
+                         std::make_unique<ForwardingPassageStore>(store_),
+                         embedder_, *no_cache_, options_);
+    ASSERT_OK(collection);
+    collection_ = *std::move(collection);
+  }
+
+  std::unique_ptr<VectorCache> no_cache_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Formats, StoredVectors,
+                         testing::Values(VectorSource::kStoredF16,
+                                         VectorSource::kStoredI8),
+                         [](const auto& test) {
+                           return test.param == VectorSource::kStoredI8 ? "I8"
+                                                                        : "F16";
+                         });
+
+TEST_P(StoredVectors, ASearchEmbedsTheQueryAlone) {
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_OK(PutAndWait(*collection_, {.id = absl::StrCat(i),
+                                        .text = absl::StrCat("word", i)}));
+  }
+  ASSERT_OK(WaitSearchable(*collection_));
+  const VectorCounts first = CountVectors(*collection_, 20);
+  EXPECT_EQ(first.stored, 20u);
+  EXPECT_EQ(first.recomputed, 0u);
+  const VectorCounts second = CountVectors(*collection_, 20);
+  EXPECT_EQ(second.cached, 20u);
+  EXPECT_EQ(embedder_.searched(), 2u);
+  Reopen();
+  EXPECT_EQ(CountVectors(*collection_, 40).stored, 40u);
+  EXPECT_EQ(Find("word7", 1), std::vector<std::string>{"7"});
+  EXPECT_EQ(embedder_.searched(), 4u);
+  // A passage as the query is read, too.
+  const auto by_passage =
+      collection_->Search(MakePassageId(DocumentNumber{8}, 0), {.k = 1}, {});
+  ASSERT_OK(by_passage);
+  EXPECT_EQ(by_passage->hits[0].document_id, "7");
+  EXPECT_EQ(embedder_.searched(), 4u);
+  EXPECT_EQ(embedder_.ingested(), 40u);
+}
+
+TEST_P(StoredVectors, ChangingADocumentKeepsTheVectorsOfWhatStays) {
+  config_.chunking = Chunking::kStructure;
+  config_.target_tokens = 16;
+  store_ = std::make_shared<InMemoryPassageStore>();
+  Reopen();
+  const auto zoo = [](const std::string& changed) {
+    std::string text;
+    for (int i = 0; i < 6; ++i) {
+      absl::StrAppend(&text, "Animal", i, " eats food", i,
+                      " and drinks water every day of the whole year without a",
+                      " pause", i == 3 ? changed : "", ".\n\n");
+    }
+    return text;
+  };
+  ASSERT_OK(PutAndWait(*collection_, {.id = "zoo", .text = zoo("")}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  const size_t passages = collection_->GetStatus().counts.passages;
+  ASSERT_GT(passages, 3u);
+  EXPECT_EQ(embedder_.ingested(), passages);
+  ASSERT_OK(PutAndWait(*collection_, {.id = "zoo", .text = zoo(" at all")}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(embedder_.ingested(), passages + 1);
+  const VectorCounts counts = CountVectors(*collection_, passages);
+  EXPECT_EQ(counts.stored, passages);
+}
+
+TEST_P(StoredVectors, DeletingAPassageDeletesItsVector) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  const std::vector<PassageId> ids = {MakePassageId(DocumentNumber{1}, 0),
+                                      MakePassageId(DocumentNumber{2}, 0)};
+  EXPECT_TRUE((*store_->GetVectors(ids))[0]);
+  ASSERT_OK(collection_->DeleteAndWait({"a"}));
+  EXPECT_FALSE((*store_->GetVectors(ids))[0]);
+  EXPECT_TRUE((*store_->GetVectors(ids))[1]);
+}
+
+TEST_F(CollectionTest, OneThatRecomputesStoresNoVector) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_FALSE((*store_->GetVectors(
+      std::vector{MakePassageId(DocumentNumber{1}, 0)}))[0]);
+}
+
+// What an f16 source finds is what recomputing finds, to the bit.
+TEST_F(CollectionTest, ScoresDoNotDependOnTheSource) {
+  const auto search = [this] {
+    for (int i = 0; i < 30; ++i) {
+      EXPECT_OK(PutAndWait(
+          *collection_,
+          {.id = absl::StrCat(i), .text = absl::StrCat("word", i, " thing")}));
+    }
+    EXPECT_OK(WaitSearchable(*collection_));
+    const auto result =
+        collection_->Search(std::string("word7 thing"), {.k = 30}, {});
+    EXPECT_OK(result);
+    std::vector<std::pair<PassageId, float>> scores;
+    for (const SearchHit& hit : result->hits) {
+      scores.emplace_back(hit.passage, hit.score);
+    }
+    return scores;
+  };
+  const auto recomputed = search();
+  store_ = std::make_shared<InMemoryPassageStore>();
+  config_.vector_source = VectorSource::kStoredF16;
+  Open();
+  EXPECT_EQ(search(), recomputed);
+}
+
+// Ingest must not flush what searches need.
+TEST_F(CollectionTest, IngestLeavesTheCacheAlone) {
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_OK(PutAndWait(*collection_, {.id = absl::StrCat(i),
+                                        .text = absl::StrCat("word", i)}));
+  }
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(cache_.status().lookups, 0u);
+  EXPECT_EQ(cache_.status().entries, 0u);
 }
 
 TEST_F(CollectionTest, AddingTheSameAgainChangesAndEmbedsNothing) {
@@ -458,9 +607,10 @@ TEST_F(CollectionTest, AVectorOrAPassageCanBeTheQuery) {
 
 TEST_F(CollectionTest, AnotherModelIsRefusedWithBothNames) {
   HashEmbedder other("another-fingerprint");
-  absl::StatusOr<std::unique_ptr<Collection>> opened = Collection::Open(
-      config_, temp_.path() / "segments",
-      std::make_unique<ForwardingPassageStore>(store_), other, options_);
+  absl::StatusOr<std::unique_ptr<Collection>> opened =
+      Collection::Open(config_, temp_.path() / "segments",
+                       std::make_unique<ForwardingPassageStore>(store_), other,
+                       cache_, options_);
   EXPECT_THAT(opened, StatusIs(absl::StatusCode::kFailedPrecondition,
                                "not with \"hash\" (another-finger"));
   EXPECT_EQ(ReasonOf(opened.status()), "MODEL_MISMATCH");
@@ -477,7 +627,7 @@ TEST_F(CollectionTest, ACodeOfTheWrongSizeIsDataLoss) {
   ASSERT_OK(store_->Commit(batch, Durability::kSynced));
   EXPECT_THAT(Collection::Open(config_, temp_.path() / "segments",
                                std::make_unique<ForwardingPassageStore>(store_),
-                               embedder_, options_),
+                               embedder_, cache_, options_),
               StatusIs(absl::StatusCode::kDataLoss, "5 bytes"));
 }
 
@@ -491,7 +641,7 @@ TEST_F(CollectionTest, CountsThatDoNotAddUpAreDataLoss) {
   ASSERT_OK(store_->Commit(batch, Durability::kSynced));
   EXPECT_THAT(Collection::Open(config_, temp_.path() / "segments",
                                std::make_unique<ForwardingPassageStore>(store_),
-                               embedder_, options_),
+                               embedder_, cache_, options_),
               StatusIs(absl::StatusCode::kDataLoss, "add up"));
 }
 
