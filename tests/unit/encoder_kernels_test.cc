@@ -553,6 +553,32 @@ TEST(AttendWithinText, LargeScoresNeitherOverflowNorVanish) {
   });
 }
 
+TEST(AttendWithinText, SmallWeightsAreGoodToTheirLastBits) {
+  // Two tokens, heads of one value: each reads e^key against a key of 0 and a
+  // value of 0, with keys that go through a whole power of two.
+  constexpr size_t kHeads = 16;
+  AttentionText text = {.length = 2,
+                        .heads = kHeads,
+                        .head_size = 1,
+                        .product = std::vector<float>(6 * kHeads, 0.0f),
+                        .scales = {1, 1},
+                        .bias = std::vector<float>(3 * kHeads, 0.0f)};
+  for (size_t h = 0; h < kHeads; ++h) {
+    text.product[h] = 1;
+    text.product[kHeads + h] = -2 - 0.045f * static_cast<float>(h);
+    text.product[2 * kHeads + h] = 1;
+  }
+  OnEveryTarget([&] {
+    AttentionScratch scratch;
+    std::vector<float> out(2 * kHeads);
+    AttendWithinText(text.input(), scratch, out.data());
+    for (size_t h = 0; h < kHeads; ++h) {
+      const double expected = AttendByDefinition(text, h, 0).front();
+      ASSERT_NEAR(out[h], expected, 5e-7 * expected) << h;
+    }
+  });
+}
+
 TEST(AttendWithinText, AKeyFarAboveAllOthersTakesAll) {
   // Of one value a head: queries of 1, keys of 0 but one, values that tell.
   AttentionText text = RandomText(40, 16, 1);
