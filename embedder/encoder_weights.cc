@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <utility>
 
@@ -52,8 +53,11 @@ absl::StatusOr<EncoderWeightReader> EncoderWeightReader::Open(
 EncoderWeightReader::EncoderWeightReader(const EncoderConfig& config,
                                          SafetensorsFile file)
     : config_(config), file_(std::move(file)) {
-  if (file_.tensors().contains("bert.embeddings.word_embeddings.weight")) {
-    prefix_ = "bert.";
+  for (const char* prefix : {"bert.", "roberta."}) {
+    if (file_.tensors().contains(
+            absl::StrCat(prefix, "embeddings.word_embeddings.weight"))) {
+      prefix_ = prefix;
+    }
   }
 }
 
@@ -63,18 +67,20 @@ absl::StatusOr<Matrix> EncoderWeightReader::Words() const {
 }
 
 absl::StatusOr<Matrix> EncoderWeightReader::Positions() const {
-  PITH_ASSIGN_OR_RETURN(Matrix positions,
-                        ReadMatrix("embeddings.position_embeddings.weight",
-                                   config_.max_positions, config_.hidden_size));
+  PITH_ASSIGN_OR_RETURN(
+      const Matrix table,
+      ReadMatrix("embeddings.position_embeddings.weight",
+                 config_.position_offset + config_.max_positions,
+                 config_.hidden_size));
   PITH_ASSIGN_OR_RETURN(const Matrix types,
                         ReadMatrix("embeddings.token_type_embeddings.weight",
                                    config_.token_types, config_.hidden_size));
   const std::span<const float> type = types.row(0);
+  Matrix positions(static_cast<size_t>(config_.max_positions), type.size());
   for (size_t i = 0; i < positions.rows(); ++i) {
-    const std::span<float> row = positions.row(i);
-    for (size_t j = 0; j < row.size(); ++j) {
-      row[j] += type[j];
-    }
+    std::ranges::transform(
+        table.row(i + static_cast<size_t>(config_.position_offset)), type,
+        positions.row(i).begin(), std::plus<>());
   }
   return positions;
 }

@@ -46,7 +46,7 @@ class EncoderWeightReader {
 
   // One row a token id.
   absl::StatusOr<Matrix> Words() const;
-  // One row a position, with the embedding of token type 0, the only one in
+  // One row a position, from that of a text's first token on, with the embedding of token type 0, the only one in
   // use, added.
   absl::StatusOr<Matrix> Positions() const;
   absl::StatusOr<LayerNormWeights> EmbeddingNorm() const;

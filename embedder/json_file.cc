@@ -138,4 +138,23 @@ absl::StatusOr<JsonFields> JsonFields::Object(std::string_view key) const {
   return JsonFields(*value, absl::StrCat(where_, ": ", AbslView(key)));
 }
 
+absl::StatusOr<std::vector<JsonFields>> JsonFields::Objects(
+    std::string_view key) const {
+  std::vector<JsonFields> objects;
+  const json* value = Find(key);
+  if (value == nullptr) {
+    return objects;
+  }
+  if (!value->is_array()) {
+    return Unsupported(key, "an array");
+  }
+  for (const json& object : *value) {
+    PITH_ASSIGN_OR_RETURN(
+        JsonFields fields,
+        Of(object, absl::StrCat(where_, ": ", AbslView(key))));
+    objects.push_back(std::move(fields));
+  }
+  return objects;
+}
+
 }  // namespace pith

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -42,6 +44,8 @@ class JsonFields {
   absl::StatusOr<int> Integer(std::string_view key, int min, int max) const;
   absl::StatusOr<double> Number(std::string_view key) const;
   absl::StatusOr<JsonFields> Object(std::string_view key) const;
+  // Those of an array; none if it is absent.
+  absl::StatusOr<std::vector<JsonFields>> Objects(std::string_view key) const;
   // `value` is what the field holds: an object or array is shown by its type.
   absl::Status Unsupported(std::string_view key,
                            std::string_view supported) const;

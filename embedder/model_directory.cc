@@ -58,8 +58,10 @@ absl::StatusOr<EncoderConfig> ReadEncoderConfig(const fs::path& path) {
                         JsonFields::Of(document, path.string()));
   PITH_ASSIGN_OR_RETURN(const std::string model_type,
                         fields.StringOr("model_type", ""));
-  if (model_type != "bert") {
-    return fields.Unsupported("model_type", "bert");
+  const bool is_roberta =
+      model_type == "roberta" || model_type == "xlm-roberta";
+  if (model_type != "bert" && !is_roberta) {
+    return fields.Unsupported("model_type", "bert, roberta, xlm-roberta");
   }
   PITH_ASSIGN_OR_RETURN(const std::string positions,
                         fields.StringOr("position_embedding_type", "absolute"));
@@ -101,9 +103,20 @@ absl::StatusOr<EncoderConfig> ReadEncoderConfig(const fs::path& path) {
   }
   PITH_ASSIGN_OR_RETURN(encoder.intermediate_size,
                         fields.Integer("intermediate_size", 1, kMaxSize));
-  PITH_ASSIGN_OR_RETURN(
-      encoder.max_positions,
-      fields.Integer("max_position_embeddings", kMinTokens, kMaxSize));
+  if (is_roberta) {
+    // Positions are counted from the one after that of padding.
+    encoder.position_offset = 2;
+    if (fields.Find("pad_token_id") != nullptr) {
+      PITH_ASSIGN_OR_RETURN(const int pad_token,
+                            fields.Integer("pad_token_id", 0, kMaxSize));
+      encoder.position_offset = pad_token + 1;
+    }
+  }
+  PITH_ASSIGN_OR_RETURN(const int position_rows,
+                        fields.Integer("max_position_embeddings",
+                                       encoder.position_offset + kMinTokens,
+                                       encoder.position_offset + kMaxSize));
+  encoder.max_positions = position_rows - encoder.position_offset;
   PITH_ASSIGN_OR_RETURN(encoder.token_types,
                         fields.Integer("type_vocab_size", 1, 65'536));
   if (fields.Find("layer_norm_eps") != nullptr) {
@@ -114,6 +127,18 @@ absl::StatusOr<EncoderConfig> ReadEncoderConfig(const fs::path& path) {
     return fields.Unsupported("layer_norm_eps", "a number between 0 and 1");
   }
   return encoder;
+}
+
+absl::StatusOr<Pooling> ParsePooling(const std::string& where,
+                                     const std::string& mode) {
+  if (mode == "mean") {
+    return Pooling::kMean;
+  }
+  if (mode == "cls") {
+    return Pooling::kCls;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      where, ": the pooling is \"", mode, "\"; supported: mean, cls"));
 }
 
 absl::StatusOr<Pooling> ReadPooling(const fs::path& path, int hidden_size) {
@@ -140,11 +165,8 @@ absl::StatusOr<Pooling> ReadPooling(const fs::path& path, int hidden_size) {
       }
     }
   }
-  if (modes.size() != 1 || (modes[0] != "mean" && modes[0] != "cls")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), ": the pooling is \"",
-                     absl::StrJoin(modes, "+"), "\"; supported: mean, cls"));
-  }
+  PITH_ASSIGN_OR_RETURN(const Pooling pooling,
+                        ParsePooling(path.string(), absl::StrJoin(modes, "+")));
   for (const char* key : {"word_embedding_dimension", "embedding_dimension"}) {
     if (fields.Find(key) != nullptr) {
       PITH_RETURN_IF_ERROR(
@@ -156,7 +178,7 @@ absl::StatusOr<Pooling> ReadPooling(const fs::path& path, int hidden_size) {
   if (!include_prompt) {
     return fields.Unsupported("include_prompt", "true");
   }
-  return modes[0] == "mean" ? Pooling::kMean : Pooling::kCls;
+  return pooling;
 }
 
 // modules.json lists what a text goes through. Without it,
@@ -274,6 +296,30 @@ absl::Status ReadPrompts(const fs::path& directory, ModelSpec& spec) {
   return absl::OkStatus();
 }
 
+// pith.json: what a model needs and its other files do not say.
+absl::Status ReadOverrides(const fs::path& directory, ModelSpec& spec) {
+  const fs::path path = directory / "pith.json";
+  PITH_ASSIGN_OR_RETURN(const json document, ReadOptionalJsonFile(path));
+  PITH_ASSIGN_OR_RETURN(const JsonFields fields,
+                        JsonFields::Of(document, path.string()));
+  for (const auto& [key, value] : document.items()) {
+    if (key != "query_prompt" && key != "passage_prompt" && key != "pooling") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path.string(), ": unknown field \"", key,
+                       "\"; supported: query_prompt, passage_prompt, pooling"));
+    }
+  }
+  PITH_ASSIGN_OR_RETURN(spec.query_prompt,
+                        fields.StringOr("query_prompt", spec.query_prompt));
+  PITH_ASSIGN_OR_RETURN(spec.passage_prompt,
+                        fields.StringOr("passage_prompt", spec.passage_prompt));
+  if (fields.Find("pooling") != nullptr) {
+    PITH_ASSIGN_OR_RETURN(const std::string mode, fields.String("pooling"));
+    PITH_ASSIGN_OR_RETURN(spec.pooling, ParsePooling(path.string(), mode));
+  }
+  return absl::OkStatus();
+}
+
 // "org/name" of HUB/models--org--name/snapshots/REVISION.
 std::optional<std::string> HubName(const fs::path& directory) {
   const fs::path snapshots = directory.parent_path();
@@ -326,6 +372,7 @@ absl::StatusOr<ModelSpec> LoadModelSpec(const fs::path& directory) {
   PITH_ASSIGN_OR_RETURN(spec.max_tokens,
                         ReadMaxTokens(directory, spec.encoder.max_positions));
   PITH_RETURN_IF_ERROR(ReadPrompts(directory, spec));
+  PITH_RETURN_IF_ERROR(ReadOverrides(directory, spec));
   if (!Exists(directory / "model.safetensors")) {
     return absl::NotFoundError(absl::StrCat(
         "model ", directory.string(),

@@ -13,14 +13,19 @@ namespace pith {
 enum class Pooling { kMean, kCls };
 enum class Activation { kGelu, kGeluTanh, kRelu };
 
-// config.json of a BERT-family encoder.
+// config.json of a BERT, RoBERTa or XLM-RoBERTa encoder.
 struct EncoderConfig {
   int vocab_size = 0;
   int hidden_size = 0;
   int layers = 0;
   int heads = 0;
   int intermediate_size = 0;
+  // Tokens of a text that have a position.
   int max_positions = 0;
+  // The row of the first token's in the table of positions, which has
+  // position_offset + max_positions rows. Not 0 for RoBERTa, which keeps rows
+  // for padding.
+  int position_offset = 0;
   int token_types = 0;
   double layer_norm_epsilon = 1e-12;
   Activation activation = Activation::kGelu;
@@ -43,8 +48,10 @@ struct ModelSpec {
 
 // Reads config.json, and modules.json, 1_Pooling/config.json,
 // sentence_bert_config.json and config_sentence_transformers.json where
-// present. kNotFound or kInvalidArgument naming the file, the field, its value
-// and what is supported.
+// present. pith.json, which a user may add, has the last word on what those
+// leave out: {"query_prompt": "query: ", "passage_prompt": "passage: ",
+// "pooling": "cls"}, each optional. kNotFound or kInvalidArgument naming the
+// file, the field, its value and what is supported.
 absl::StatusOr<ModelSpec> LoadModelSpec(const std::filesystem::path& directory);
 
 struct ModelSearchPaths {

@@ -132,6 +132,10 @@ absl::StatusOr<std::string> ModelFingerprint(const ModelSpec& spec,
   content["layers"] = encoder.layers;
   content["layer_norm_epsilon"] = encoder.layer_norm_epsilon;
   content["activation"] = static_cast<int>(encoder.activation);
+  // Absent where it is 0, so that BERT's fingerprints stay what they were.
+  if (encoder.position_offset != 0) {
+    content["position_offset"] = encoder.position_offset;
+  }
   content["pooling"] = static_cast<int>(spec.pooling);
   content["max_tokens"] = spec.max_tokens;
   content["query_prompt"] = spec.query_prompt;

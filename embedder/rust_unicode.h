@@ -23,6 +23,20 @@ UCharCategory RustCategory(UChar32 c);
 uint8_t RustCombiningClass(UChar32 c);
 bool RustMayDecompose(UChar32 c);
 
+// What \p{L}, \p{N} and \s of the regular expressions are (crate onig), in
+// Unicode 16.
+enum class RegexClass : uint8_t { kLetter, kNumber, kSpace, kOther };
+RegexClass RustRegexClass(UChar32 c);
+
+// Grapheme_Cluster_Break and Extended_Pictographic in Unicode 17 (crate
+// unicode-segmentation).
+UGraphemeClusterBreak RustGraphemeBreak(UChar32 c);
+bool RustIsPictograph(UChar32 c);
+
+// Indic_Conjunct_Break in Unicode 17, without consonants above U+10000.
+enum class ConjunctBreak : uint8_t { kNone, kConsonant, kLinker };
+ConjunctBreak RustConjunctBreak(UChar32 c);
+
 // char::to_lowercase in Unicode 17, for one character: U+0130, the only one
 // with two, is the caller's.
 UChar32 RustLowercase(UChar32 c);

@@ -76,18 +76,17 @@ std::optional<TokenTrie::Node> TokenTrie::Find(std::string_view prefix) const {
 
 TokenTrie::Match TokenTrie::LongestMatch(Node from,
                                          std::string_view text) const {
-  Match match = {.length = 0, .value = -1};
-  Node node = from;
-  for (size_t i = 0; i < text.size(); ++i) {
-    node = Child(node, text[i]);
-    if (node == kRoot) {
-      break;
-    }
-    if (values_[node] >= 0) {
-      match = {.length = i + 1, .value = values_[node]};
-    }
+  Match longest = {.length = 0, .value = -1};
+  ForEachMatch(from, text, [&](Match match) { longest = match; });
+  return longest;
+}
+
+std::optional<int32_t> TokenTrie::Value(std::string_view string) const {
+  const std::optional<Node> node = Find(string);
+  if (!node.has_value() || values_[*node] < 0) {
+    return std::nullopt;
   }
-  return match;
+  return values_[*node];
 }
 
 }  // namespace pith

@@ -42,6 +42,25 @@ class TokenTrie {
   // with, and that is longer than this prefix. A length of 0 if there is none.
   Match LongestMatch(Node from, std::string_view text) const;
 
+  // Calls `found` for every such string, shortest first.
+  template <typename Function>
+  void ForEachMatch(Node from, std::string_view text,
+                    const Function& found) const {
+    Node node = from;
+    for (size_t i = 0; i < text.size(); ++i) {
+      node = Child(node, text[i]);
+      if (node == kRoot) {
+        return;
+      }
+      if (values_[node] >= 0) {
+        found(Match{.length = i + 1, .value = values_[node]});
+      }
+    }
+  }
+
+  // The number of `string`, if it is one of the strings.
+  std::optional<int32_t> Value(std::string_view string) const;
+
  private:
   Node Child(Node parent, char byte) const;
 

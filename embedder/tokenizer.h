@@ -18,12 +18,13 @@ struct Encoding {
   int truncated_tokens = 0;
 };
 
-// BERT WordPiece exactly as Hugging Face `tokenizers` does it for a given
-// tokenizer.json: BertNormalizer (clean text, CJK, accents by NFD, lower case),
-// BertPreTokenizer, WordPiece, added tokens, template post-processor ([CLS]
-// text [SEP]). Truncation and padding in the file are ignored: the caller says.
-// Bytes that are not UTF-8 are read as U+FFFD, one for each maximal part of a
-// character. Immutable, thread-safe; no LibTorch.
+// Text to token ids exactly as Hugging Face `tokenizers` does it for a given
+// tokenizer.json: WordPiece as BERT has it, byte-level BPE as RoBERTa, Unigram
+// as XLM-RoBERTa and other models converted from SentencePiece; normalizers,
+// added tokens, special tokens around a text. Truncation and padding in the
+// file are ignored: the caller says. Bytes that are not UTF-8 are read as
+// U+FFFD, one for each maximal part of a character. Immutable, thread-safe; no
+// LibTorch.
 class Tokenizer {
  public:
   // Reads tokenizer.json, or vocab.txt (with tokenizer_config.json's

@@ -55,7 +55,8 @@ WordPiece::WordPiece(
       unknown_id_(options.unknown_id),
       max_word_characters_(static_cast<size_t>(options.max_word_characters)) {}
 
-void WordPiece::Tokenize(std::string_view text, LimitedIds& ids) const {
+void WordPiece::Tokenize(std::string_view text, bool /*begins_input*/,
+                         LimitedIds& ids) const {
   size_t word_begin = 0;
   for (size_t i = 0; i < text.size();) {
     const size_t begin = i;

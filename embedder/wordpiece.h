@@ -6,44 +6,16 @@
 #include <span>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include "embedder/token_model.h"
 #include "embedder/token_trie.h"
 
 namespace pith {
 
-// The first `limit` of the ids that are added.
-class LimitedIds {
- public:
-  explicit LimitedIds(size_t limit) : limit_(limit) {}
-
-  void Add(int32_t id) {
-    if (ids_.size() < limit_) {
-      ids_.push_back(id);
-    }
-    ++added_;
-  }
-  // Takes back all but the first `added`.
-  void Rewind(size_t added) {
-    added_ = added;
-    if (ids_.size() > added) {
-      ids_.resize(added);
-    }
-  }
-  // How many were added, those beyond the limit included.
-  size_t added() const { return added_; }
-  std::vector<int32_t>& ids() { return ids_; }
-
- private:
-  const size_t limit_;
-  size_t added_ = 0;
-  std::vector<int32_t> ids_;
-};
-
 // BertPreTokenizer and WordPiece of `tokenizers`: white space separates words,
 // punctuation is a word a character, and a word is cut into the longest pieces
 // of the vocabulary from its left. Immutable, thread-safe.
-class WordPiece {
+class WordPiece final : public TokenModel {
  public:
   struct Options {
     // The token of a word that cannot be cut up or has more characters than
@@ -58,8 +30,8 @@ class WordPiece {
   WordPiece(std::span<const std::pair<std::string_view, int32_t>> vocabulary,
             const Options& options);
 
-  // Adds the tokens of `text`, which is normalised UTF-8.
-  void Tokenize(std::string_view text, LimitedIds& ids) const;
+  void Tokenize(std::string_view text, bool begins_input,
+                LimitedIds& ids) const override;
 
  private:
   void AddWord(std::string_view word, LimitedIds& ids) const;

@@ -192,6 +192,19 @@ TEST_P(OnednnEngineWithout, RefusesAPrecisionThatTheCpuDoesNotHave) {
                        "this CPU has no instructions for " + name));
 }
 
+TEST(OnednnEngine, AgreesWithSentenceTransformersOnOtherArchitectures) {
+  for (const char* name : {"tiny-roberta", "tiny-xlm-roberta"}) {
+    SCOPED_TRACE(name);
+    const auto model = std::filesystem::path(PITH_TEST_DATA) / name;
+    const auto spec = LoadModelSpec(model);
+    ASSERT_OK(spec);
+    const auto engine = OnednnEngine::Load(*spec, Precision::kF32);
+    ASSERT_OK(engine);
+    EXPECT_THAT(CosinesToReference(**engine, ReadReference(model)),
+                Each(Ge(0.99999)));
+  }
+}
+
 TEST(OnednnEngine, NoTextsGiveNoVectors) {
   const absl::StatusOr<Matrix> vectors = Load(Precision::kF32)->Embed({});
   ASSERT_OK(vectors);

@@ -28,12 +28,13 @@ using ::testing::Ge;
 const std::filesystem::path kModel =
     std::filesystem::path(PITH_TEST_DATA) / "tiny-bert";
 
-std::vector<ReferenceText> Reference() {
-  return ReadReference(kModel);
+std::vector<ReferenceText> Reference(
+    const std::filesystem::path& model = kModel) {
+  return ReadReference(model);
 }
 
-ModelSpec Spec() {
-  absl::StatusOr<ModelSpec> spec = LoadModelSpec(kModel);
+ModelSpec Spec(const std::filesystem::path& model = kModel) {
+  absl::StatusOr<ModelSpec> spec = LoadModelSpec(model);
   EXPECT_OK(spec);
   return *std::move(spec);
 }
@@ -53,6 +54,22 @@ TEST(TorchEngine, AgreesWithSentenceTransformersInF32) {
 TEST(TorchEngine, AgreesWithSentenceTransformersInBf16) {
   EXPECT_THAT(CosinesToReference(*Load(Precision::kBf16), Reference()),
               Each(Ge(0.999)));
+}
+
+TEST(TorchEngine, AgreesWithSentenceTransformersOnOtherArchitectures) {
+  for (const char* name : {"tiny-roberta", "tiny-xlm-roberta"}) {
+    SCOPED_TRACE(name);
+    const auto model = std::filesystem::path(PITH_TEST_DATA) / name;
+    for (const auto& [precision, least] :
+         {std::pair(Precision::kF32, 0.99999),
+          std::pair(Precision::kBf16, 0.999)}) {
+      const auto engine = TorchEngine::Load(
+          Spec(model), {.precision = precision, .device = "cpu"});
+      ASSERT_OK(engine);
+      EXPECT_THAT(CosinesToReference(**engine, Reference(model)),
+                  Each(Ge(least)));
+    }
+  }
 }
 
 TEST(TorchEngine, ThreadsShareTheTextsOfABatch) {

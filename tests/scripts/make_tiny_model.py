@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Writes tests/data/tiny-bert: a small random BERT in Hugging Face layout.
+"""Writes tests/data/tiny-bert, tiny-roberta and tiny-xlm-roberta: small random
+encoders in Hugging Face layout.
 
-The vocabulary is built from the lists below, the weights are drawn from a fixed
-seed, and reference.json holds what sentence-transformers computes with them in
-f32. Needs torch, transformers, sentence-transformers and tokenizers.
+The vocabularies are built from the lists below, the weights are drawn from a
+fixed seed, and reference.json holds what sentence-transformers computes with
+them in f32. Names on the command line make only those. Needs torch,
+transformers, sentence-transformers, tokenizers and, for tiny-xlm-roberta,
+sentencepiece with protobuf.
 
     python3 tests/scripts/make_tiny_model.py
 """
@@ -11,12 +14,17 @@ f32. Needs torch, transformers, sentence-transformers and tokenizers.
 import json
 import pathlib
 import shutil
+import sys
+import tempfile
+import unicodedata
 
+import tokenizer_kinds
+import tokenizers
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
-DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "data/tiny-bert"
+DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 MAX_TOKENS = 64
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -148,27 +156,42 @@ def tokenizer(vocab):
     }
 
 
-def write_json(name, value, indent=1):
-    path = DIRECTORY / name
+def charsmap_rules():
+    """Some of SentencePiece's nmt_nfkc: source and target of each rule."""
+    rules = {"\u00ad": "", "\u200b": " ", "\u200e": "", "\ufeff": "", "\u2028": " "}
+    for c in map(chr, [*range(1, 0x20), 0x7F]):
+        rules[c] = " " if c in "\t\n\r" else ""
+    ranges = [(0xFF01, 0xFF5E), (0xFF66, 0xFF9F), (0xFB00, 0xFB06), (0x2000, 0x200A)]
+    singles = "\u00a0\u00a8\u00b2\u00bd\u0132\u0958\u2026\u2103\u2116\u2122\u3000\u33a1\uf900\ufdfa"
+    for c in [chr(c) for first, last in ranges for c in range(first, last + 1)] + list(singles):
+        rules[c] = unicodedata.normalize("NFKC", c)
+    for letter in "aceinouzAEIOU":
+        for mark in "\u0300\u0301\u0302\u0303\u0308\u030c\u0327":
+            composed = unicodedata.normalize("NFC", letter + mark)
+            if len(composed) == 1:
+                rules[letter + mark] = composed
+    return rules
+
+
+def charsmap():
+    def code_points(text):
+        return " ".join(f"{ord(c):X}" for c in text)
+
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        for source, target in charsmap_rules().items():
+            print(code_points(source), code_points(target), sep="\t", file=file)
+        file.flush()
+        return tokenizer_kinds.charsmap(normalization_rule_tsv=file.name)
+
+
+def write_json(path, value, indent=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def main():
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    vocab = vocabulary()
-
-    config = transformers.BertConfig(
-        vocab_size=len(vocab),
-        hidden_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=96,
-        max_position_embeddings=MAX_TOKENS,
-    )
-    torch.manual_seed(20240501)
-    model = transformers.BertModel(config)
+def write_model(directory, model, tokenizer_json, tokenizer_config, pooling):
+    shutil.rmtree(directory, ignore_errors=True)
     # Wider than the usual initialisation, biases and layer norms included:
     # otherwise all texts have nearly the same embedding and an error in a bias
     # would not show.
@@ -180,11 +203,11 @@ def main():
                 parameter.normal_(0.0, 0.05)
             else:
                 parameter.normal_(0.0, 0.2)
-    model.save_pretrained(DIRECTORY)
-    (DIRECTORY / "model.safetensors").chmod(0o644)
+    model.save_pretrained(directory)
+    (directory / "model.safetensors").chmod(0o644)
 
     # Only what describes the model, whatever this version of transformers adds.
-    saved = json.loads((DIRECTORY / "config.json").read_text())
+    saved = json.loads((directory / "config.json").read_text())
     kept = [
         "architectures",
         "model_type",
@@ -199,26 +222,15 @@ def main():
         "layer_norm_eps",
         "pad_token_id",
     ]
-    write_json("config.json", {key: saved[key] for key in kept})
-    write_json("tokenizer.json", tokenizer(vocab), indent=None)
+    write_json(directory / "config.json", {key: saved[key] for key in kept})
+    write_json(directory / "tokenizer.json", tokenizer_json, indent=None)
     write_json(
-        "tokenizer_config.json",
-        {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": True,
-            "strip_accents": None,
-            "tokenize_chinese_chars": True,
-            "model_max_length": MAX_TOKENS,
-            "unk_token": "[UNK]",
-            "sep_token": "[SEP]",
-            "pad_token": "[PAD]",
-            "cls_token": "[CLS]",
-            "mask_token": "[MASK]",
-        },
+        directory / "tokenizer_config.json",
+        {**tokenizer_config, "model_max_length": MAX_TOKENS},
     )
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     write_json(
-        "modules.json",
+        directory / "modules.json",
         [
             {
                 "idx": i,
@@ -230,31 +242,139 @@ def main():
         ],
     )
     write_json(
-        "1_Pooling/config.json",
+        directory / "1_Pooling/config.json",
         {
-            "word_embedding_dimension": 48,
-            "pooling_mode_cls_token": False,
-            "pooling_mode_mean_tokens": True,
+            "word_embedding_dimension": saved["hidden_size"],
+            "pooling_mode_cls_token": pooling == "cls",
+            "pooling_mode_mean_tokens": pooling == "mean",
             "pooling_mode_max_tokens": False,
             "pooling_mode_mean_sqrt_len_tokens": False,
         },
     )
     write_json(
-        "sentence_bert_config.json",
+        directory / "sentence_bert_config.json",
         {"max_seq_length": MAX_TOKENS, "do_lower_case": False},
     )
 
-    reference = SentenceTransformer(str(DIRECTORY), device="cpu")
+
+def write_reference(directory, prompts=("",)):
+    reference = SentenceTransformer(
+        str(directory), device="cpu", model_kwargs={"dtype": torch.float32}
+    )
+    tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
     rows = []
-    for text in TEXTS:
-        ids = reference.tokenize([text])["input_ids"][0].tolist()
-        assert len(ids) <= MAX_TOKENS
-        embedding = reference.encode([text])[0].tolist()
-        rows.append(
-            {"text": text, "ids": ids, "embedding": [round(x, 8) for x in embedding]}
-        )
+    for prompt in prompts:
+        for text in TEXTS:
+            ids = reference.tokenize([prompt + text])["input_ids"][0].tolist()
+            assert ids == tokenizer.encode(prompt + text).ids
+            embedding = reference.encode([text], prompt=prompt)[0].tolist()
+            row = {"prompt": prompt} if prompt else {}
+            row |= {"text": text, "ids": ids, "embedding": [round(x, 8) for x in embedding]}
+            rows.append(row)
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    (DIRECTORY / "reference.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    (directory / "reference.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+def make_bert(directory):
+    vocab = vocabulary()
+    config = transformers.BertConfig(
+        vocab_size=len(vocab),
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        max_position_embeddings=MAX_TOKENS,
+    )
+    torch.manual_seed(20240501)
+    tokenizer_config = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": True,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    }
+    model = transformers.BertModel(config)
+    write_model(directory, model, tokenizer(vocab), tokenizer_config, "mean")
+    write_reference(directory)
+
+
+ROBERTA_TOKENIZER_CONFIG = {
+    # The one that takes tokenizer.json as it is.
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "cls_token": "<s>",
+    "mask_token": "<mask>",
+}
+
+
+def roberta_sizes(vocab_size):
+    return {
+        "vocab_size": vocab_size,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": MAX_TOKENS + 2,
+        "type_vocab_size": 1,
+        "layer_norm_eps": 1e-5,
+        "pad_token_id": 1,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+    }
+
+
+def training_texts():
+    lines = [" ".join(WORDS[i : i + 12]) for i in range(0, len(WORDS), 12)]
+    return TEXTS + lines
+
+
+def make_roberta(directory):
+    tokenizer_json = tokenizer_kinds.byte_level_bpe(training_texts(), 600)
+    config = transformers.RobertaConfig(**roberta_sizes(len(tokenizer_json["model"]["vocab"])))
+    torch.manual_seed(20240502)
+    model = transformers.RobertaModel(config, add_pooling_layer=False)
+    write_model(directory, model, tokenizer_json, ROBERTA_TOKENIZER_CONFIG, "mean")
+    # As for a model that needs prompts and does not bring them.
+    write_json(directory / "pith.json", {"query_prompt": "query: "})
+    write_reference(directory, ["", "query: "])
+
+
+def make_xlm_roberta(directory):
+    tokenizer_json = tokenizer_kinds.unigram(training_texts(), 600, charsmap())
+    config = transformers.XLMRobertaConfig(**roberta_sizes(len(tokenizer_json["model"]["vocab"])))
+    torch.manual_seed(20240503)
+    model = transformers.XLMRobertaModel(config, add_pooling_layer=False)
+    # Half of what others weigh, and as many real models come.
+    model.half()
+    write_model(directory, model, tokenizer_json, ROBERTA_TOKENIZER_CONFIG, "cls")
+    write_json(
+        directory / "config_sentence_transformers.json",
+        {
+            "prompts": {"query": "query: ", "document": "passage: "},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+    )
+    write_reference(directory, ["query: ", "passage: "])
+
+
+def main():
+    makers = {
+        "tiny-bert": make_bert,
+        "tiny-roberta": make_roberta,
+        "tiny-xlm-roberta": make_xlm_roberta,
+    }
+    for name in sys.argv[1:] or makers:
+        makers[name](DATA / name)
 
 
 if __name__ == "__main__":

@@ -209,6 +209,17 @@ def merge(target, patch):
     return result
 
 
+def write_cases(name, base, variants):
+    """A variant: its name, its patch of `base`, texts."""
+    with open(DATA / f"{name}_cases.jsonl", "w", encoding="utf-8") as out:
+        for variant, patch, texts in variants:
+            tokenizer = tokenizers.Tokenizer.from_str(json.dumps(merge(base, patch)))
+            print(json.dumps({"tokenizer": variant, "patch": patch}), file=out)
+            for text in texts:
+                ids = tokenizer.encode(text).ids
+                print(json.dumps({"text": text, "ids": ids}), file=out)
+
+
 def main():
     base = json.loads((DATA / "tiny-bert/tokenizer.json").read_text(encoding="utf-8"))
     vocab = base["model"]["vocab"]
@@ -250,13 +261,7 @@ def main():
         ("marks, not stripped", not_stripped, MARK_TEXTS),
         ("added tokens", added_tokens_patch(base), ADDED_TEXTS),
     ]
-    with open(DATA / "wordpiece_cases.jsonl", "w", encoding="utf-8") as out:
-        for name, patch, texts in variants:
-            tokenizer = tokenizers.Tokenizer.from_str(json.dumps(merge(base, patch)))
-            print(json.dumps({"tokenizer": name, "patch": patch}), file=out)
-            for text in texts:
-                ids = tokenizer.encode(text).ids
-                print(json.dumps({"text": text, "ids": ids}), file=out)
+    write_cases("wordpiece", base, variants)
 
 
 if __name__ == "__main__":

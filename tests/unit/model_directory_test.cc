@@ -98,8 +98,9 @@ TEST_F(ModelDirectoryTest, RefusesEncodersByTheFieldAndWhatIsSupported) {
     const char* message;
   };
   const Case cases[] = {
-      {"/model_type", "roberta", "model_type is \"roberta\"; supported: bert"},
-      {"/model_type", "xlm-roberta", "model_type is \"xlm-roberta\""},
+      {"/model_type", "mpnet",
+       "model_type is \"mpnet\"; supported: bert, roberta, xlm-roberta"},
+      {"/model_type", "xlm-roberta-xl", "model_type is \"xlm-roberta-xl\""},
       {"/model_type", nullptr, "model_type is missing"},
       {"/hidden_act", "silu", "hidden_act is \"silu\"; supported: gelu"},
       {"/position_embedding_type", "relative_key",
@@ -124,6 +125,70 @@ TEST_F(ModelDirectoryTest, RefusesEncodersByTheFieldAndWhatIsSupported) {
     Set("config.json", test.field, test.value);
     EXPECT_THAT(Load(), StatusIs(kInvalid, test.message));
     EXPECT_THAT(Load(), StatusIs(kInvalid, "config.json"));
+  }
+}
+
+TEST_F(ModelDirectoryTest, TakesRobertasPositionsFromBehindPadding) {
+  for (const char* model_type : {"roberta", "xlm-roberta"}) {
+    SCOPED_TRACE(model_type);
+    Set("config.json", "/model_type", model_type);
+    Set("config.json", "/max_position_embeddings", 66);
+    Set("config.json", "/pad_token_id", 1);
+    auto spec = Load();
+    ASSERT_OK(spec);
+    EXPECT_EQ(spec->encoder.position_offset, 2);
+    EXPECT_EQ(spec->encoder.max_positions, 64);
+    EXPECT_EQ(spec->max_tokens, 64);
+    Set("config.json", "/pad_token_id", nullptr);
+    EXPECT_EQ(Load()->encoder.position_offset, 2);
+    Set("config.json", "/pad_token_id", 0);
+    EXPECT_EQ(Load()->encoder.max_positions, 65);
+    Set("config.json", "/pad_token_id", 2);
+    EXPECT_THAT(Load(),
+                StatusIs(kInvalid,
+                         "max_seq_length is 64; supported: an integer from 3 "
+                         "to 63"));
+    Set("config.json", "/pad_token_id", -1);
+    EXPECT_THAT(Load(), StatusIs(kInvalid, "pad_token_id is -1"));
+    Set("config.json", "/pad_token_id", 63);
+    EXPECT_THAT(Load(), StatusIs(kInvalid,
+                                 "max_position_embeddings is 66; supported: an "
+                                 "integer from 67"));
+  }
+}
+
+TEST_F(ModelDirectoryTest, LetsPithJsonHaveTheLastWord) {
+  Write("config_sentence_transformers.json",
+        R"({"prompts": {"query": "q: ", "document": "d: "}})");
+  Write("pith.json", R"({"query_prompt": "query: "})");
+  auto spec = Load();
+  ASSERT_OK(spec);
+  EXPECT_EQ(spec->query_prompt, "query: ");
+  EXPECT_EQ(spec->passage_prompt, "d: ");
+  EXPECT_EQ(spec->pooling, Pooling::kMean);
+  Write("pith.json", R"({"passage_prompt": "", "pooling": "cls"})");
+  spec = Load();
+  ASSERT_OK(spec);
+  EXPECT_EQ(spec->query_prompt, "q: ");
+  EXPECT_EQ(spec->passage_prompt, "");
+  EXPECT_EQ(spec->pooling, Pooling::kCls);
+}
+
+TEST_F(ModelDirectoryTest, RefusesWhatPithJsonCannotSay) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"prompt": "q"})",
+       "pith.json: unknown field \"prompt\"; supported: query_prompt, "
+       "passage_prompt, pooling"},
+      {R"({"query_prompt": 3})", "query_prompt is 3; supported: a string"},
+      {R"({"pooling": "max"})",
+       "pith.json: the pooling is \"max\"; supported: mean, cls"},
+      {"[]", "pith.json is an array, not an object"},
+      {"{", "pith.json is not JSON"},
+  };
+  for (const auto& [content, message] : cases) {
+    SCOPED_TRACE(content);
+    Write("pith.json", content);
+    EXPECT_THAT(Load(), StatusIs(kInvalid, message));
   }
 }
 
@@ -386,6 +451,8 @@ TEST_F(ModelFingerprintTest, DependsOnWhatChangesAVector) {
   expect_new();
   Write("config_sentence_transformers.json",
         R"({"prompts": {"document": "q"}})");
+  expect_new();
+  Write("pith.json", R"({"query_prompt": "p"})");
   expect_new();
   {
     std::fstream weights(model_ / "model.safetensors",

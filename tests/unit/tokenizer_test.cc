@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +33,14 @@ fs::path TinyBert() {
   return fs::path(PITH_TEST_DATA) / "tiny-bert";
 }
 
+fs::path TinyRoberta() {
+  return fs::path(PITH_TEST_DATA) / "tiny-roberta";
+}
+
+fs::path TinyXlmRoberta() {
+  return fs::path(PITH_TEST_DATA) / "tiny-xlm-roberta";
+}
+
 json TinyTokenizer() {
   return ReadJson(TinyBert() / "tokenizer.json");
 }
@@ -52,9 +61,12 @@ std::unique_ptr<Tokenizer> Tiny() {
   return *std::move(tokenizer);
 }
 
-TEST(Tokenizer, MatchesTheReferenceOnHardCases) {
-  const json base = TinyTokenizer();
-  std::ifstream cases(fs::path(PITH_TEST_DATA) / "wordpiece_cases.jsonl");
+// What tests/scripts/make_{wordpiece,tokenizer}_cases.py write: a line that
+// changes the tokenizer of `model`, and texts with their ids.
+void ExpectCases(const fs::path& model, const std::string& file,
+                 int least_cases) {
+  const json base = ReadJson(model / "tokenizer.json");
+  std::ifstream cases(fs::path(PITH_TEST_DATA) / file);
   std::unique_ptr<Tokenizer> tokenizer;
   std::string name;
   int checked = 0;
@@ -62,9 +74,9 @@ TEST(Tokenizer, MatchesTheReferenceOnHardCases) {
     const json entry = json::parse(line);
     if (entry.contains("tokenizer")) {
       name = entry["tokenizer"];
-      json file = base;
-      file.merge_patch(entry["patch"]);
-      auto loaded = LoadJson(file);
+      json changed = base;
+      changed.merge_patch(entry["patch"]);
+      auto loaded = LoadJson(changed);
       ASSERT_OK(loaded) << name;
       tokenizer = *std::move(loaded);
       continue;
@@ -76,18 +88,38 @@ TEST(Tokenizer, MatchesTheReferenceOnHardCases) {
     EXPECT_EQ(tokenizer->Count(text), static_cast<int>(ids.size()) - 2);
     ++checked;
   }
-  EXPECT_GT(checked, 300);
+  EXPECT_GT(checked, least_cases);
+}
+
+TEST(Tokenizer, MatchesTheReferenceOnHardCasesForWordPiece) {
+  ExpectCases(TinyBert(), "wordpiece_cases.jsonl", 300);
+}
+
+TEST(Tokenizer, MatchesTheReferenceOnHardCasesForByteLevelBpe) {
+  ExpectCases(TinyRoberta(), "byte_level_bpe_cases.jsonl", 200);
+}
+
+TEST(Tokenizer, MatchesTheReferenceOnHardCasesForUnigram) {
+  ExpectCases(TinyXlmRoberta(), "unigram_cases.jsonl", 200);
 }
 
 TEST(Tokenizer, MatchesTheIdsOfTheTinyModelsReference) {
-  const auto tokenizer = Tiny();
-  const int max_tokens =
-      ReadJson(TinyBert() / "sentence_bert_config.json")["max_seq_length"];
-  for (const json& row : ReadJson(TinyBert() / "reference.json")) {
-    SCOPED_TRACE(row["text"]);
-    const std::vector<int32_t> ids = row["ids"];
-    const std::string text = row["text"];
-    EXPECT_THAT(tokenizer->Encode(text, max_tokens).ids, ElementsAreArray(ids));
+  for (const fs::path& model : {TinyBert(), TinyRoberta(), TinyXlmRoberta()}) {
+    SCOPED_TRACE(model);
+    const auto tokenizer = Tokenizer::Load(model);
+    ASSERT_OK(tokenizer);
+    EXPECT_EQ((*tokenizer)->vocab_size(),
+              ReadJson(model / "config.json")["vocab_size"]);
+    const int max_tokens =
+        ReadJson(model / "sentence_bert_config.json")["max_seq_length"];
+    for (const json& row : ReadJson(model / "reference.json")) {
+      SCOPED_TRACE(row["text"]);
+      const std::vector<int32_t> ids = row["ids"];
+      const std::string text =
+          row.value("prompt", std::string()) + row["text"].get<std::string>();
+      EXPECT_THAT((*tokenizer)->Encode(text, max_tokens).ids,
+                  ElementsAreArray(ids));
+    }
   }
 }
 
@@ -249,21 +281,38 @@ struct Refusal {
   const char* message;
 };
 
+void ExpectRefusals(const fs::path& model, std::span<const Refusal> refusals) {
+  for (const Refusal& refusal : refusals) {
+    SCOPED_TRACE(std::string(refusal.pointer) + ": " + refusal.message);
+    json file = ReadJson(model / "tokenizer.json");
+    file[json::json_pointer(refusal.pointer)] = refusal.value;
+    const auto tokenizer = LoadJson(file);
+    EXPECT_THAT(tokenizer,
+                StatusIs(absl::StatusCode::kInvalidArgument, refusal.message));
+    EXPECT_THAT(tokenizer,
+                StatusIs(absl::StatusCode::kInvalidArgument, "tokenizer.json"));
+  }
+}
+
 TEST(Tokenizer, RefusesWhatItDoesNotSupportByName) {
   const Refusal refusals[] = {
       {"/normalizer/type", "NFKC",
-       "normalizer: type is \"NFKC\"; supported: BertNormalizer"},
-      {"/normalizer", nullptr, "normalizer is missing; supported: an object"},
+       "normalizer: type is \"NFKC\"; supported: BertNormalizer, "
+       "Precompiled, Replace, Strip"},
+      {"/normalizer", 3, "normalizer is 3; supported: an object"},
       {"/normalizer/lowercase", 1, "lowercase is 1; supported: true or false"},
       {"/pre_tokenizer/type", "Metaspace",
        "pre_tokenizer: type is \"Metaspace\"; supported: BertPreTokenizer"},
-      {"/post_processor/type", "RobertaProcessing",
-       "type is \"RobertaProcessing\"; supported: TemplateProcessing, "
-       "BertProcessing"},
+      {"/post_processor/type", "Other",
+       "type is \"Other\"; supported: TemplateProcessing, BertProcessing, "
+       "RobertaProcessing"},
+      {"/post_processor", nullptr,
+       "post_processor is missing; supported: TemplateProcessing"},
       {"/post_processor/single", json::array(), "a template with the text"},
       {"/post_processor/special_tokens", json::object(), "[CLS] is missing"},
       {"/post_processor/special_tokens/[SEP]/ids", {-1}, "ids is an array"},
-      {"/model/type", "BPE", "model: type is \"BPE\"; supported: WordPiece"},
+      {"/model/type", "WordLevel",
+       "model: type is \"WordLevel\"; supported: BPE, Unigram, WordPiece"},
       {"/model/unk_token", "[NONE]", "has no \"[NONE]\""},
       {"/model/vocab/the", -1, "the is -1; supported: an integer from 0"},
       {"/model/vocab/the", 1e9, "the is 1000000000.0; supported"},
@@ -273,16 +322,83 @@ TEST(Tokenizer, RefusesWhatItDoesNotSupportByName) {
       {"/added_tokens/1/content", "[PAD]", "each once"},
       {"/added_tokens/1/lstrip", nullptr, "lstrip is missing"},
   };
-  for (const Refusal& refusal : refusals) {
-    SCOPED_TRACE(refusal.pointer);
-    json file = TinyTokenizer();
-    file[json::json_pointer(refusal.pointer)] = refusal.value;
-    const auto tokenizer = LoadJson(file);
-    EXPECT_THAT(tokenizer,
-                StatusIs(absl::StatusCode::kInvalidArgument, refusal.message));
-    EXPECT_THAT(tokenizer,
-                StatusIs(absl::StatusCode::kInvalidArgument, "tokenizer.json"));
-  }
+  ExpectRefusals(TinyBert(), refusals);
+}
+
+TEST(Tokenizer, RefusesWhatItDoesNotSupportOfByteLevelBpe) {
+  const Refusal refusals[] = {
+      {"/pre_tokenizer/type", "Whitespace",
+       "pre_tokenizer: type is \"Whitespace\"; supported: ByteLevel"},
+      {"/pre_tokenizer", nullptr,
+       "pre_tokenizer has 0 components; supported: ByteLevel next"},
+      {"/pre_tokenizer/use_regex", false, "use_regex is false"},
+      {"/pre_tokenizer/add_prefix_space", nullptr,
+       "add_prefix_space is missing"},
+      {"/model/dropout", 0.1, "dropout is 0.1; supported: null"},
+      {"/model/continuing_subword_prefix", "##",
+       "continuing_subword_prefix is \"##\"; supported: null"},
+      {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix is \"</w>\""},
+      {"/model/byte_fallback", true, "byte_fallback is true; supported: false"},
+      {"/model/ignore_merges", true, "ignore_merges is true; supported: false"},
+      {"/model/unk_token", "[NONE]", "has no \"[NONE]\""},
+      {"/model/merges", 3, "merges is 3; supported: an array"},
+      {"/model/merges/0", "a b c",
+       "merges has \"a b c\"; supported: two tokens"},
+      {"/model/merges/0", {"a", "q"}, "merges has [\"a\",\"q\"]"},
+      {"/model/merges/0", 7, "merges has 7"},
+      {"/model/vocab/a", "b", "a is \"b\"; supported: an integer"},
+      {"/post_processor/cls", {"<s>", -1}, "cls is an array; supported"},
+  };
+  ExpectRefusals(TinyRoberta(), refusals);
+}
+
+TEST(Tokenizer, RefusesWhatItDoesNotSupportOfUnigram) {
+  const json metaspace = {{"type", "Metaspace"}, {"replacement", "_"}};
+  const json split = {{"type", "WhitespaceSplit"}};
+  const Refusal refusals[] = {
+      {"/pre_tokenizer/pretokenizers/0/type", "Digits",
+       "pretokenizers: type is \"Digits\"; supported: WhitespaceSplit"},
+      {"/pre_tokenizer/pretokenizers/1", split,
+       "type is \"WhitespaceSplit\"; supported: Metaspace"},
+      {"/pre_tokenizer/pretokenizers",
+       {split, metaspace, split},
+       "type is \"WhitespaceSplit\"; supported: nothing"},
+      {"/pre_tokenizer/pretokenizers/1/prepend_scheme", "last",
+       "prepend_scheme is \"last\"; supported: always, first, never"},
+      {"/pre_tokenizer/pretokenizers/1/prepend_scheme", "first",
+       "supported: always, never, after WhitespaceSplit"},
+      {"/pre_tokenizer/pretokenizers/1/add_prefix_space", false,
+       "prepend_scheme is \"always\"; supported: never, as add_prefix_space"},
+      {"/pre_tokenizer/pretokenizers/1/replacement", "ab",
+       "replacement is \"ab\"; supported: one character"},
+      {"/model/unk_id", nullptr, "unk_id is missing; supported: an integer"},
+      {"/model/unk_id", 100000, "unk_id is 100000; supported: an integer"},
+      {"/model/vocab", json::object(), "vocab is an object; supported: an"},
+      {"/model/vocab/5",
+       {"a"},
+       "vocab has [\"a\"] as its entry 5; supported: a piece and its score"},
+      {"/normalizer/type", "NFKC", "type is \"NFKC\"; supported"},
+      {"/normalizer/precompiled_charsmap", "*", "bytes in base64"},
+      {"/normalizer/precompiled_charsmap", "AAAA",
+       "normalizer: a charsmap of 3 bytes"},
+      {"/normalizer",
+       {{"type", "Replace"}, {"pattern", {{"Regex", "a+"}}}, {"content", "b"}},
+       "pattern: Regex is \"a+\"; supported: \" {2,}\""},
+      {"/normalizer",
+       {{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "b"}},
+       "String is \"\"; supported: a text"},
+      {"/normalizer",
+       {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", ""}},
+       "content is \"\"; supported: a text of up to 256 bytes"},
+      {"/normalizer",
+       {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}},
+       "strip_left is true; supported: false"},
+      {"/post_processor",
+       {{"type", "Sequence"},
+        {"processors", json::array({{{"type", "ByteLevel"}}})}},
+       "post_processor is an object; supported: TemplateProcessing"},
+  };
+  ExpectRefusals(TinyXlmRoberta(), refusals);
 }
 
 TEST(Tokenizer, RefusesAnAddedTokenThatNormalisesToNothing) {
