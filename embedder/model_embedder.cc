@@ -103,6 +103,10 @@ ModelEmbedder::~ModelEmbedder() {
   dispatcher_.join();
 }
 
+std::string ModelEmbedder::precision() const {
+  return options_.precision == Precision::kBf16 ? "bf16" : "f32";
+}
+
 int ModelEmbedder::CountTokens(std::string_view text) const {
   return tokenizer_->Count(text);
 }
@@ -361,12 +365,11 @@ absl::Status ModelEmbedder::EnsureWorker() {
 absl::Status ModelEmbedder::StartWorker() {
   const absl::Time begin = absl::Now();
   PITH_ASSIGN_OR_RETURN(
-      worker_,
-      WorkerProcess::Spawn(
-          options_.worker,
-          {"--model", spec_.directory.string(), "--precision",
-           options_.precision == Precision::kBf16 ? "bf16" : "f32", "--threads",
-           absl::StrCat(options_.threads), "--device", options_.device}));
+      worker_, WorkerProcess::Spawn(
+                   options_.worker,
+                   {"--model", spec_.directory.string(), "--precision",
+                    precision(), "--threads", absl::StrCat(options_.threads),
+                    "--device", options_.device}));
   {
     MutexLock lock(mutex_);
     if (stopping_) {

@@ -90,6 +90,7 @@ class ModelEmbedder : public Embedder {
                                const RequestContext& context) override;
 
   const ModelIdentity& identity() const override { return identity_; }
+  std::string precision() const override;
   int CountTokens(std::string_view text) const override;
   int max_tokens() const override;
 

@@ -45,6 +45,15 @@ class Embedder : public TokenCounter {
  public:
   virtual const ModelIdentity& identity() const = 0;
 
+  // What vectors are computed in, such as "f32" or "bf16": those of one model
+  // and one precision are the same wherever and whenever they are computed,
+  // those of two precisions agree to a cosine alone. Constant.
+  virtual std::string precision() const { return "f32"; }
+
+  // Whether embedding a text again costs what is better spent on a disk, such
+  // as money: new collections then store vectors unless told otherwise.
+  virtual bool recompute_is_costly() const { return false; }
+
   // Row i of the result is the unit-norm embedding of texts[i]. Text beyond the
   // model's limit is an error for a query and cut off for a passage (a
   // collection that takes documents as single passages counts those).
