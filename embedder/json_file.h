@@ -40,6 +40,8 @@ class JsonFields {
                                        std::string_view absent) const;
   // An integer within [min, max].
   absl::StatusOr<int> Integer(std::string_view key, int min, int max) const;
+  absl::StatusOr<int> IntegerOr(std::string_view key, int min, int max,
+                                int absent) const;
   absl::StatusOr<double> Number(std::string_view key) const;
   absl::StatusOr<JsonFields> Object(std::string_view key) const;
   // `value` is what the field holds: an object or array is shown by its type.
