@@ -1,6 +1,7 @@
 #include "core/index/collection_config.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "absl/strings/ascii.h"
@@ -8,6 +9,7 @@
 
 #include "core/base/coding.h"
 #include "core/base/string_view.h"
+#include "core/index/probed_embedder.h"
 
 namespace pith {
 namespace {
@@ -63,6 +65,12 @@ std::string EncodeCollectionConfig(const CollectionConfig& config) {
   PutFixed64(static_cast<uint64_t>(absl::ToUnixMicros(config.create_time)),
              bytes);
   PutVarint(static_cast<uint64_t>(config.profile), bytes);
+  if (config.probes.rows() > 0) {
+    PutVarint(config.probes.rows(), bytes);
+    for (const float value : config.probes.values()) {
+      PutFixed32(std::bit_cast<uint32_t>(value), bytes);
+    }
+  }
   return bytes;
 }
 
@@ -85,7 +93,20 @@ absl::StatusOr<CollectionConfig> DecodeCollectionConfig(
     config.profile = static_cast<CodeProfile>(
         decoder.Varint(static_cast<uint64_t>(CodeProfile::kFast)));
   }
-  if (!decoder.done() || config.model.dimension == 0 ||
+  bool probes_sound = true;
+  if (!decoder.done()) {
+    const uint64_t rows = decoder.Varint(ProbeTexts().size());
+    const auto columns = static_cast<size_t>(config.model.dimension);
+    probes_sound =
+        rows > 0 && rows * columns * sizeof(float) == decoder.remaining();
+    if (probes_sound) {
+      config.probes = Matrix(rows, columns);
+      for (float& value : config.probes.values()) {
+        value = std::bit_cast<float>(decoder.Fixed32());
+      }
+    }
+  }
+  if (!probes_sound || !decoder.done() || config.model.dimension == 0 ||
       !CheckCollectionName(config.name).ok()) {
     return absl::DataLossError(absl::StrCat(
         "collection configuration of ", bytes.size(), " bytes is malformed"));
