@@ -16,6 +16,7 @@
 
 #include "core/base/mutex.h"
 #include "core/index/collection.h"
+#include "core/index/probed_embedder.h"
 #include "server/backends.h"
 
 namespace pith {
@@ -40,9 +41,12 @@ class CollectionRegistry {
   // A collection and what it stands on.
   class Handle {
    public:
+    // `embedder` is what the collection uses, if it is the collection's own.
     Handle(std::filesystem::path directory,
+           std::unique_ptr<ProbedEmbedder> embedder,
            std::unique_ptr<Collection> collection)
         : directory_(std::move(directory)),
+          embedder_(std::move(embedder)),
           collection_(std::move(collection)) {}
     // Closes the collection, and removes its directory if it was deleted.
     ~Handle();
@@ -56,6 +60,7 @@ class CollectionRegistry {
    private:
     friend class CollectionRegistry;
     const std::filesystem::path directory_;
+    const std::unique_ptr<ProbedEmbedder> embedder_;
     std::unique_ptr<Collection> collection_;
     std::atomic<bool> deleted_ = false;
   };
@@ -118,6 +123,9 @@ class CollectionRegistry {
 
   absl::StatusOr<std::shared_ptr<Handle>> OpenDirectory(
       const std::filesystem::path& directory);
+  absl::StatusOr<std::shared_ptr<Handle>> OpenCollection(
+      const CollectionConfig& config, const std::filesystem::path& directory,
+      std::unique_ptr<PassageStore> store, Embedder& embedder);
   absl::StatusOr<std::shared_ptr<Handle>> MakeCollection(
       const NewCollection& request, const std::filesystem::path& directory,
       absl::Time now);
