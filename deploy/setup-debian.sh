@@ -13,14 +13,16 @@ packages=(
   protobuf-compiler protobuf-compiler-grpc
   python3 python3-pip python3-venv
   # Libraries.
-  libabsl-dev libcli11-dev libeigen3-dev libgoogle-glog-dev libgrpc++-dev
-  libhwy-dev libicu-dev libprotobuf-dev librocksdb-dev libssl-dev libsystemd-dev
-  libzstd-dev nlohmann-json3-dev zlib1g-dev
+  libabsl-dev libcli11-dev libcurl4-openssl-dev libeigen3-dev
+  libgoogle-glog-dev libgrpc++-dev libhwy-dev libicu-dev libprotobuf-dev
+  librocksdb-dev libssl-dev libsystemd-dev libzstd-dev nlohmann-json3-dev
+  zlib1g-dev
   # The models' workers. LibTorch loads whichever BLAS is installed, and the
   # reference BLAS that it falls back to is many times slower.
   libdnnl-dev libtorch-dev libopenblas0-openmp
   # Tests and benchmarks. FAISS is what other projects search with.
-  libbenchmark-dev libfaiss-dev libgmock-dev libgtest-dev zstd
+  libbenchmark-dev libcpp-httplib-dev libfaiss-dev libgmock-dev libgtest-dev
+  zstd
 )
 lint_packages=(clang-14 clang-format-14 clang-tidy-14 shellcheck)
 

@@ -122,6 +122,14 @@ absl::StatusOr<int> JsonFields::Integer(std::string_view key, int min,
   return value->get<int>();
 }
 
+absl::StatusOr<int> JsonFields::IntegerOr(std::string_view key, int min,
+                                          int max, int absent) const {
+  if (Find(key) == nullptr) {
+    return absent;
+  }
+  return Integer(key, min, max);
+}
+
 absl::StatusOr<double> JsonFields::Number(std::string_view key) const {
   const json* value = Find(key);
   if (value == nullptr || !value->is_number()) {

@@ -42,6 +42,8 @@ class JsonFields {
                                        std::string_view absent) const;
   // An integer within [min, max].
   absl::StatusOr<int> Integer(std::string_view key, int min, int max) const;
+  absl::StatusOr<int> IntegerOr(std::string_view key, int min, int max,
+                                int absent) const;
   absl::StatusOr<double> Number(std::string_view key) const;
   absl::StatusOr<JsonFields> Object(std::string_view key) const;
   // Those of an array; none if it is absent.

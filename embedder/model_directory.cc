@@ -432,7 +432,8 @@ absl::StatusOr<fs::path> FindModel(std::string_view name,
 std::vector<fs::path> ListModels(const ModelSearchPaths& paths) {
   std::vector<fs::path> models;
   const auto add_if_model = [&](const fs::path& directory) {
-    if (Exists(directory / "config.json")) {
+    if (Exists(directory / "config.json") ||
+        Exists(directory / "remote.json")) {
       models.push_back(directory);
     }
   };

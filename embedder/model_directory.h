@@ -69,7 +69,8 @@ struct ModelSearchPaths {
 absl::StatusOr<std::filesystem::path> FindModel(std::string_view name,
                                                 const ModelSearchPaths& paths);
 
-// Directories of the models in both places, sorted.
+// Directories of the models in both places, those with a config.json or a
+// remote.json (embedder/remote/), sorted.
 std::vector<std::filesystem::path> ListModels(const ModelSearchPaths& paths);
 
 // Hex SHA-256 over what changes the meaning of a vector: weights, tokenizer,

@@ -32,19 +32,27 @@ struct ModelDescription {
   int layers = 0;
   int vocabulary_size = 0;
   bool is_default = false;
+  // Of a model that a server runs: its API as remote.json names it, and where
+  // it is. pooling, layers and vocabulary_size are not known then.
+  std::string api;
+  std::string url;
   // Why it cannot be used, if so; then only name and directory are set.
   absl::Status error;
 };
 
 struct WorkerDescription {
-  enum class State { kStopped, kStarting, kReady };
+  // kRemote: a server runs the model, of which no more is known.
+  enum class State { kStopped, kStarting, kReady, kRemote };
   std::string model;
   State state = State::kStopped;
+  // Where that server is.
+  std::string url;
   pid_t pid = 0;
   // What the last one computed on, "cpu" or "cuda:0", and in: "int8".
   std::string device;
   std::string precision;
-  // Workers that were lost, by crash or time-out.
+  // Workers that were lost, by crash or time-out, or requests that a server
+  // failed.
   uint64_t lost = 0;
   uint64_t texts_embedded = 0;
   uint64_t tokens_embedded = 0;

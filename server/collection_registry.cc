@@ -36,6 +36,9 @@ absl::Status NoSuchCollection(std::string_view name) {
                     "COLLECTION_NOT_FOUND");
 }
 
+// For a server to embed a dozen texts, loading its model first.
+constexpr absl::Duration kProbeTimeout = absl::Minutes(1);
+
 void RemoveDirectory(const fs::path& directory) {
   std::error_code error;
   fs::remove_all(directory, error);
@@ -125,11 +128,25 @@ CollectionRegistry::OpenDirectory(const fs::path& directory) {
   if (!embedder.ok()) {
     return annotate(embedder.status());
   }
+  return OpenCollection(*config, directory, std::move(open->store), **embedder);
+}
+
+absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
+CollectionRegistry::OpenCollection(const CollectionConfig& config,
+                                   const fs::path& directory,
+                                   std::unique_ptr<PassageStore> store,
+                                   Embedder& embedder) {
+  std::unique_ptr<ProbedEmbedder> probed;
+  if (config.probes.rows() > 0) {
+    probed = std::make_unique<ProbedEmbedder>(embedder, config.probes);
+  }
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Collection> collection,
-      Collection::Open(*config, directory / kSegmentDirectory,
-                       std::move(open->store), **embedder, cache_, options_));
-  return std::make_shared<Handle>(directory, std::move(collection));
+      Collection::Open(config, directory / kSegmentDirectory, std::move(store),
+                       probed != nullptr ? *probed : embedder, cache_,
+                       options_));
+  return std::make_shared<Handle>(directory, std::move(probed),
+                                  std::move(collection));
 }
 
 absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
@@ -260,14 +277,15 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
             " of model \"", config.model.name, "\"")),
         "TARGET_TOKENS_OUT_OF_RANGE");
   }
+  if (embedder->needs_probes()) {
+    RequestContext context;
+    context.deadline = now + kProbeTimeout;
+    PITH_ASSIGN_OR_RETURN(config.probes, EmbedProbes(*embedder, context));
+  }
   PITH_ASSIGN_OR_RETURN(
       StoreBackend::OpenStore store,
       backend_.create(directory, EncodeCollectionConfig(config)));
-  PITH_ASSIGN_OR_RETURN(
-      std::unique_ptr<Collection> collection,
-      Collection::Open(config, directory / kSegmentDirectory,
-                       std::move(store.store), *embedder, cache_, options_));
-  return std::make_shared<Handle>(directory, std::move(collection));
+  return OpenCollection(config, directory, std::move(store.store), *embedder);
 }
 
 absl::Status CollectionRegistry::Delete(std::string_view name) {

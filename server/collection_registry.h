@@ -17,6 +17,7 @@
 
 #include "core/base/mutex.h"
 #include "core/index/collection.h"
+#include "core/index/probed_embedder.h"
 #include "core/index/vector_cache.h"
 #include "server/backends.h"
 
@@ -45,9 +46,12 @@ class CollectionRegistry {
   // A collection and what it stands on.
   class Handle {
    public:
+    // `embedder` is what the collection uses, if it is the collection's own.
     Handle(std::filesystem::path directory,
+           std::unique_ptr<ProbedEmbedder> embedder,
            std::unique_ptr<Collection> collection)
         : directory_(std::move(directory)),
+          embedder_(std::move(embedder)),
           collection_(std::move(collection)) {}
     // Closes the collection, and removes its directory if it was deleted.
     ~Handle();
@@ -61,6 +65,7 @@ class CollectionRegistry {
    private:
     friend class CollectionRegistry;
     const std::filesystem::path directory_;
+    const std::unique_ptr<ProbedEmbedder> embedder_;
     std::unique_ptr<Collection> collection_;
     std::atomic<bool> deleted_ = false;
   };
@@ -126,6 +131,9 @@ class CollectionRegistry {
 
   absl::StatusOr<std::shared_ptr<Handle>> OpenDirectory(
       const std::filesystem::path& directory);
+  absl::StatusOr<std::shared_ptr<Handle>> OpenCollection(
+      const CollectionConfig& config, const std::filesystem::path& directory,
+      std::unique_ptr<PassageStore> store, Embedder& embedder);
   absl::StatusOr<std::shared_ptr<Handle>> MakeCollection(
       const NewCollection& request, const std::filesystem::path& directory,
       absl::Time now);

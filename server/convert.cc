@@ -500,6 +500,8 @@ v1::ModelInfo ToProto(const ModelDescription& model) {
   proto.set_layers(model.layers);
   proto.set_vocabulary_size(model.vocabulary_size);
   proto.set_is_default(model.is_default);
+  proto.set_api(model.api);
+  proto.set_url(model.url);
   if (!model.error.ok()) {
     *proto.mutable_error() = ToProtoStatus(model.error);
   }
@@ -521,7 +523,10 @@ v1::VectorCache ToProto(const VectorCache::Status& cache) {
 v1::Worker ToProto(const WorkerDescription& worker) {
   v1::Worker proto;
   proto.set_model(worker.model);
+  proto.set_url(worker.url);
   switch (worker.state) {
+    case WorkerDescription::State::kRemote:
+      break;
     case WorkerDescription::State::kStopped:
       proto.set_state(v1::Worker::STATE_STOPPED);
       break;

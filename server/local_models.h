@@ -14,12 +14,14 @@
 #include "core/base/mutex.h"
 #include "embedder/model_directory.h"
 #include "embedder/model_embedder.h"
+#include "embedder/remote/remote_embedder.h"
 #include "server/backends.h"
 
 namespace pith {
 
 // Models in directories on this machine, each run by a worker process that is
-// started when the first text comes.
+// started when the first text comes, or by the server that its remote.json
+// names.
 class LocalModels : public ModelProvider {
  public:
   struct Options {
@@ -41,14 +43,36 @@ class LocalModels : public ModelProvider {
   std::vector<QueueDescription> Queues() override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  struct OpenModel {
+    // One of them.
+    std::unique_ptr<ModelEmbedder> local;
+    std::unique_ptr<RemoteEmbedder> remote;
+    std::string url;
+
+    Embedder& embedder() const {
+      return local != nullptr ? static_cast<Embedder&>(*local) : *remote;
+    }
+  };
+
+  absl::StatusOr<OpenModel> OpenLocal(
+      const std::filesystem::path& directory) const;
+  absl::StatusOr<OpenModel> OpenRemote(
+      const std::filesystem::path& directory) const;
+  absl::StatusOr<RemoteModelSpec> LoadRemoteSpec(
+      const std::filesystem::path& directory) const;
+  // The fingerprint of a model that runs here takes reading its weights.
+  absl::StatusOr<ModelDescription> DescribeDirectory(
+      const std::filesystem::path& directory, bool with_fingerprint) const;
+  // What a collection may call the model in `directory`, whose name is `name`.
+  std::string NameToFindBy(const std::string& name,
+                           const std::filesystem::path& directory) const;
   // The name, or the default; kFailedPrecondition if there is neither.
   absl::StatusOr<std::string> Resolve(std::string_view name) const;
 
   const Options options_;
   Mutex mutex_;
   // By canonical directory. Entries are never removed.
-  std::map<std::filesystem::path, std::unique_ptr<ModelEmbedder>> open_
-      ABSL_GUARDED_BY(mutex_);
+  std::map<std::filesystem::path, OpenModel> open_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pith

@@ -27,6 +27,7 @@ FOLDERS = {
     ],
     "embedder": ["core/base", "core/index", "core/text", "proto"],
     "embedder/onednn": ["core/base", "embedder"],
+    "embedder/remote": ["core/base", "core/index", "core/text", "embedder", "proto"],
     "embedder/torch": ["core/base", "embedder", "proto"],
     "server": [
         "core/base",
@@ -42,8 +43,8 @@ FOLDERS = {
 # Folders that single files may include in addition.
 FILES = {
     "server/main.cc": ["core/codes"],
-    "server/local_models.h": ["embedder"],
-    "server/local_models.cc": ["embedder"],
+    "server/local_models.h": ["embedder", "embedder/remote"],
+    "server/local_models.cc": ["embedder", "embedder/remote"],
 }
 
 # The only files that may include a header; by its beginning.
@@ -51,6 +52,8 @@ HEADERS = {
     "core/storage/rocksdb_store.h": ["core/storage/rocksdb_store.cc", "server/main.cc"],
     "rocksdb/": ["core/storage/rocksdb_store.cc"],
     "oneapi/": ["embedder/onednn/packed_linear.cc"],
+    "curl/": ["embedder/remote/http_client.cc"],
+    "httplib.h": [],
     "torch/": ["embedder/torch/torch_engine.cc"],
     "openssl/": ["core/base/hash.cc"],
     "zlib.h": ["core/base/crc32.cc"],

@@ -167,6 +167,9 @@ std::string WorkerText(const v1::Worker& worker) {
   std::string text =
       absl::StrCat("worker      ", PrintableLine(worker.model()));
   switch (worker.state()) {
+    case v1::Worker::STATE_UNSPECIFIED:
+      absl::StrAppend(&text, ", run by ", PrintableLine(worker.url()));
+      break;
     case v1::Worker::STATE_READY:
       absl::StrAppend(&text, ", ready, pid ", worker.pid(), ", ",
                       PrintableLine(worker.precision()), " on ",
@@ -181,7 +184,8 @@ std::string WorkerText(const v1::Worker& worker) {
   absl::StrAppend(&text, ", ", Plural(worker.texts_embedded(), "text"), " and ",
                   Plural(worker.tokens_embedded(), "token"), " embedded");
   if (worker.lost() > 0) {
-    absl::StrAppend(&text, ", ", FormatCount(worker.lost()), " lost");
+    absl::StrAppend(&text, ", ", FormatCount(worker.lost()),
+                    worker.url().empty() ? " lost" : " requests failed");
   }
   if (!worker.last_error().empty()) {
     absl::StrAppend(&text, "\n            last error: ",
@@ -246,9 +250,13 @@ std::string ModelText(const v1::ModelInfo& model) {
   add("fingerprint", model.fingerprint());
   add("dimension", absl::StrCat(model.dimension()));
   add("maximum tokens", absl::StrCat(model.max_tokens()));
-  add("pooling", model.pooling());
-  add("layers", absl::StrCat(model.layers()));
-  add("vocabulary", FormatCount(model.vocabulary_size()));
+  if (model.api().empty()) {
+    add("pooling", model.pooling());
+    add("layers", absl::StrCat(model.layers()));
+    add("vocabulary", FormatCount(model.vocabulary_size()));
+  } else {
+    add("run by", absl::StrCat(model.api(), " at ", model.url()));
+  }
   add("query prompt", model.query_prompt());
   add("passage prompt", model.passage_prompt());
   add("default", model.is_default() ? "yes" : "no");
@@ -531,13 +539,16 @@ absl::StatusOr<Outcome> ListModels(const Invocation& invocation) {
     std::cout << JsonText(ToJson(response));
   } else if (!response.models().empty()) {
     std::vector<std::vector<std::string>> rows = {
-        {"model", "dimension", "tokens", "pooling", "default"}};
+        {"model", "dimension", "tokens", "pooling", "default", "run by"}};
     std::string errors;
     for (const v1::ModelInfo& model : response.models()) {
-      rows.push_back({PrintableLine(model.name()),
-                      absl::StrCat(model.dimension()),
-                      absl::StrCat(model.max_tokens()), model.pooling(),
-                      model.is_default() ? "yes" : ""});
+      rows.push_back(
+          {PrintableLine(model.name()), absl::StrCat(model.dimension()),
+           absl::StrCat(model.max_tokens()), model.pooling(),
+           model.is_default() ? "yes" : "",
+           model.api().empty() ? "pith"
+                               : absl::StrCat(model.api(), " at ",
+                                              PrintableLine(model.url()))});
       if (model.has_error()) {
         absl::StrAppend(&errors, PrintableLine(model.name()),
                         " cannot be used: ", ReasonText(model.error()), "\n");

@@ -41,6 +41,12 @@ bool IsAboutPassages(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsInternal(status);
 }
 
+// The model failed on passages that may have been too much for it.
+bool MayBePassages(const absl::Status& status) {
+  return absl::IsUnavailable(status) &&
+         ReasonOf(status) != kModelUnreachableReason;
+}
+
 size_t DocumentBytes(const DocumentInput& input) {
   size_t bytes = input.id.size() + input.title.size() + input.text.size();
   for (const auto& [key, value] : input.metadata) {
@@ -758,7 +764,7 @@ absl::Status Collection::EmbedPending() {
     }
     IndexedWrite write;
     absl::Status status = EmbedInto(passages, write);
-    if (absl::IsUnavailable(status)) {
+    if (MayBePassages(status)) {
       unavailable_count_ =
           passages[0].id == unavailable_first_ ? unavailable_count_ + 1 : 1;
       unavailable_first_ = passages[0].id;
@@ -820,7 +826,7 @@ absl::Status Collection::IsolateInto(std::span<const Passage> passages,
   std::vector<std::pair<PassageId, absl::Status>> lost;
   for (const Passage& passage : passages) {
     const absl::Status status = EmbedInto(std::span(&passage, 1), write);
-    if (absl::IsUnavailable(status)) {
+    if (MayBePassages(status)) {
       lost.emplace_back(passage.id, status);
     } else {
       PITH_RETURN_IF_ERROR(status);

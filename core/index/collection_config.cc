@@ -1,6 +1,7 @@
 #include "core/index/collection_config.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "absl/strings/ascii.h"
@@ -8,6 +9,7 @@
 
 #include "core/base/coding.h"
 #include "core/base/string_view.h"
+#include "core/index/probed_embedder.h"
 
 namespace pith {
 namespace {
@@ -64,6 +66,12 @@ std::string EncodeCollectionConfig(const CollectionConfig& config) {
              bytes);
   PutVarint(static_cast<uint64_t>(config.profile), bytes);
   PutVarint(static_cast<uint64_t>(config.vector_source), bytes);
+  if (config.probes.rows() > 0) {
+    PutVarint(config.probes.rows(), bytes);
+    for (const float value : config.probes.values()) {
+      PutFixed32(std::bit_cast<uint32_t>(value), bytes);
+    }
+  }
   return bytes;
 }
 
@@ -91,7 +99,20 @@ absl::StatusOr<CollectionConfig> DecodeCollectionConfig(
     config.vector_source = static_cast<VectorSource>(
         decoder.Varint(static_cast<uint64_t>(VectorSource::kStoredI8)));
   }
-  if (!decoder.done() || config.model.dimension == 0 ||
+  bool probes_sound = true;
+  if (!decoder.done()) {
+    const uint64_t rows = decoder.Varint(ProbeTexts().size());
+    const auto columns = static_cast<size_t>(config.model.dimension);
+    probes_sound =
+        rows > 0 && rows * columns * sizeof(float) == decoder.remaining();
+    if (probes_sound) {
+      config.probes = Matrix(rows, columns);
+      for (float& value : config.probes.values()) {
+        value = std::bit_cast<float>(decoder.Fixed32());
+      }
+    }
+  }
+  if (!probes_sound || !decoder.done() || config.model.dimension == 0 ||
       !CheckCollectionName(config.name).ok()) {
     return absl::DataLossError(absl::StrCat(
         "collection configuration of ", bytes.size(), " bytes is malformed"));

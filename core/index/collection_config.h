@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "core/base/matrix.h"
 #include "core/codes/codebook.h"
 #include "core/index/embedder.h"
 
@@ -49,6 +50,8 @@ struct CollectionConfig {
   absl::Time create_time;
   CodeProfile profile = CodeProfile::kBalanced;
   VectorSource vector_source = VectorSource::kRecompute;
+  // Vectors of the first ProbeTexts(), if the model needs probes; else no rows.
+  Matrix probes;
 };
 
 // OK if `name` is 1 to 64 letters, digits, '.', '_' or '-' and starts with a

@@ -40,6 +40,10 @@ struct ModelIdentity {
   int dimension = 0;
 };
 
+// Reason (core/base/reason.h) of a kUnavailable or kResourceExhausted in which
+// the texts have no part: the model's server cannot be reached, or is busy.
+inline constexpr char kModelUnreachableReason[] = "MODEL_UNREACHABLE";
+
 // Turns text into vectors. Thread-safe: any number of threads may call Embed.
 class Embedder : public TokenCounter {
  public:
@@ -55,6 +59,11 @@ class Embedder : public TokenCounter {
   // as money: new collections then store vectors unless told otherwise.
   virtual bool recompute_is_costly() const { return false; }
 
+  // Whether the fingerprint leaves out the weights, since a server has them and
+  // may change them: collections then keep the vectors of probe texts
+  // (ProbedEmbedder).
+  virtual bool needs_probes() const { return false; }
+
   // Row i of the result is the unit-norm embedding of texts[i]. Text beyond the
   // model's limit is an error for a query and cut off for a passage (a
   // collection that takes documents as single passages counts those).
@@ -62,8 +71,8 @@ class Embedder : public TokenCounter {
   // All or nothing: kInvalidArgument if any text is empty or a query exceeds
   // the model's limit, kResourceExhausted if the queue is full,
   // kDeadlineExceeded or kCancelled as `context` says, kUnavailable if the
-  // model's process died and could not be restarted, kInternal if the model
-  // fails.
+  // model's process died and could not be restarted or its server fails,
+  // kInternal if the model fails.
   virtual absl::StatusOr<Matrix> Embed(std::span<const std::string_view> texts,
                                        TextRole role,
                                        const RequestContext& context) = 0;

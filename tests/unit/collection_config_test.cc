@@ -1,7 +1,10 @@
 #include "core/index/collection_config.h"
 
+#include <algorithm>
+#include <array>
 #include <string>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "tests/status_matchers.h"
@@ -67,6 +70,36 @@ TEST(CollectionConfig, EveryTruncationAndAnythingBehindIsDataLoss) {
                 StatusIs(absl::StatusCode::kDataLoss, "malformed"));
   }
   EXPECT_THAT(DecodeCollectionConfig(bytes + "x"),
+              StatusIs(absl::StatusCode::kDataLoss, "malformed"));
+}
+
+TEST(CollectionConfig, ProbesComeBackAsTheyWere) {
+  CollectionConfig config = Example();
+  EXPECT_EQ(
+      DecodeCollectionConfig(EncodeCollectionConfig(config))->probes.rows(), 0);
+  config.model.dimension = 3;
+  config.probes = Matrix(2, 3);
+  std::ranges::copy(std::array{0.6F, 0.8F, 0.0F, -1e-30F, 0.0F, 1.0F},
+                    config.probes.values().begin());
+  const std::string bytes = EncodeCollectionConfig(config);
+  const absl::StatusOr<CollectionConfig> read = DecodeCollectionConfig(bytes);
+  ASSERT_OK(read);
+  EXPECT_EQ(read->probes.rows(), 2);
+  EXPECT_THAT(read->probes.values(),
+              testing::ElementsAreArray(config.probes.values()));
+  const size_t without = bytes.size() - 1 - 2 * 3 * 4;
+  for (size_t size = without + 1; size < bytes.size(); ++size) {
+    EXPECT_THAT(DecodeCollectionConfig(bytes.substr(0, size)),
+                StatusIs(absl::StatusCode::kDataLoss, "malformed"))
+        << size;
+  }
+  for (const char rows : {'\0', '\1', '\3', '\x7F'}) {
+    std::string changed = bytes;
+    changed[without] = rows;
+    EXPECT_THAT(DecodeCollectionConfig(changed),
+                StatusIs(absl::StatusCode::kDataLoss, "malformed"));
+  }
+  EXPECT_THAT(DecodeCollectionConfig(bytes.substr(0, without) + '\0'),
               StatusIs(absl::StatusCode::kDataLoss, "malformed"));
 }
 

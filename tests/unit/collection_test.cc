@@ -464,6 +464,29 @@ TEST_F(CollectionTest, APassageThatKillsTheModelIsFoundAndStopsNoOther) {
   EXPECT_THAT(Find("word49", 1), ElementsAre("49"));
 }
 
+TEST_F(CollectionTest, AServerThatIsAwayIsNoPassagesFault) {
+  embedder_.Hold();
+  // Of the calls for one of the passages, more than a model may be lost by.
+  embedder_.set_failure(
+      [failures = 5](std::span<const std::string_view> texts) mutable {
+        for (const std::string_view text : texts) {
+          if (text.find("word6") != std::string_view::npos && failures > 0) {
+            --failures;
+            return WithReason(absl::UnavailableError("no server"),
+                              kModelUnreachableReason);
+          }
+        }
+        return absl::OkStatus();
+      });
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_OK(PutAndWait(*collection_, {.id = absl::StrCat(i),
+                                        .text = absl::StrCat("word", i)}));
+  }
+  embedder_.Release();
+  EXPECT_EQ(*WaitSearchable(*collection_), 0u);
+  EXPECT_THAT(Find("word6", 1), ElementsAre("6"));
+}
+
 TEST_F(CollectionTest, AClosedCollectionRefusesWritesAndAnswersSearches) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
   ASSERT_OK(WaitSearchable(*collection_));

@@ -1,0 +1,54 @@
+#include "embedder/remote/api_key.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+#include "core/base/file.h"
+
+namespace pith {
+namespace {
+
+constexpr size_t kMaxKeyBytes = 16 << 10;
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadApiKey(const ApiKeySource& source) {
+  if (source.empty()) {
+    return std::string();
+  }
+  const auto refuse = [&](absl::string_view fault) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("API key from ", source.Shown(), ": ", fault));
+  };
+  std::string key;
+  if (!source.environment_variable.empty()) {
+    // Nothing in the daemon sets variables once threads run.
+    const char* value = std::getenv(  // NOLINT(concurrency-mt-unsafe)
+        source.environment_variable.c_str());
+    if (value == nullptr) {
+      return refuse("the daemon's environment has no such variable");
+    }
+    key = value;
+  } else {
+    absl::StatusOr<std::string> content = ReadFile(source.file, kMaxKeyBytes);
+    if (!content.ok()) {
+      return refuse(content.status().message());
+    }
+    key = *std::move(content);
+  }
+  absl::StripAsciiWhitespace(&key);
+  if (key.empty()) {
+    return refuse("it is empty");
+  }
+  if (key.size() > kMaxKeyBytes || !std::ranges::all_of(key, [](char c) {
+        return absl::ascii_isgraph(static_cast<unsigned char>(c));
+      })) {
+    return refuse("it is no sequence of printable ASCII without spaces");
+  }
+  return key;
+}
+
+}  // namespace pith
