@@ -101,10 +101,13 @@ WorkerPool::Status WorkerPool::status() const {
   return status;
 }
 
-bool WorkerPool::HasWorker() const {
-  return std::ranges::any_of(slots_, [](const std::unique_ptr<Slot>& slot) {
-    return slot->status.state != WorkerStatus::State::kStopped;
-  });
+bool WorkerPool::CanServe() const {
+  const absl::Time now = absl::Now();
+  return start_error_.ok() ||
+         std::ranges::any_of(slots_, [now](const std::unique_ptr<Slot>& slot) {
+           return slot->status.state != WorkerStatus::State::kStopped ||
+                  slot->next_start <= now;
+         });
 }
 
 absl::StatusOr<Matrix> WorkerPool::Embed(
@@ -115,10 +118,7 @@ absl::StatusOr<Matrix> WorkerPool::Embed(
   BatchQueue::RequestId id{};
   {
     MutexLock lock(mutex_);
-    if (!start_error_.ok() && !HasWorker() &&
-        std::ranges::none_of(slots_, [now = absl::Now()](const auto& slot) {
-          return slot->next_start <= now;
-        })) {
+    if (!CanServe()) {
       return start_error_;
     }
     id = BatchQueue::RequestId{next_request_++};
@@ -242,7 +242,7 @@ void WorkerPool::Start(Slot& slot) {
     slot.next_start =
         absl::Now() + Backoff(++slot.failed_starts, absl::Seconds(1));
     start_error_ = StartError(model.status());
-    if (!HasWorker()) {
+    if (!CanServe()) {
       for (const BatchQueue::RequestId request : queue_.RemoveAll()) {
         FailCall(request, start_error_);
       }
@@ -299,11 +299,12 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
   const bool has_died =
       vectors.status().code() == absl::StatusCode::kUnavailable;
   if (has_died) {
-    LOG(WARNING) << "model " << options_.name << ": "
-                 << vectors.status().message();
     Stop(slot);
   }
   MutexLock lock(mutex_);
+  if (has_died && stopping_) {
+    return;  // The destructor killed it; nobody waits.
+  }
   if (vectors.ok()) {
     const int64_t tokens = static_cast<int64_t>(batch.tokens.ids.size());
     slot.deaths = 0;
@@ -314,6 +315,8 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
     return;
   }
   if (has_died) {
+    LOG(WARNING) << "model " << options_.name << ": "
+                 << vectors.status().message();
     ++slot.status.lost;
     slot.status.last_error = std::string(vectors.status().message());
     // One death is no reason to wait: the batch is tried again.

@@ -135,8 +135,9 @@ class WorkerPool {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FailCall(BatchQueue::RequestId request, const absl::Status& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether a worker is there or on its way.
-  bool HasWorker() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether a worker is there, on its way or about to be tried: false if all
+  // wait after a start that failed.
+  bool CanServe() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
 

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -70,6 +72,18 @@ class Gates {
     })) << "batch "
         << batch;
     return fd;
+  }
+
+  // Whether worker `pid` has batch number `batch` before it.
+  bool IsAt(pid_t pid, int batch) const {
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(
+             absl::StrCat("/proc/", pid, "/fd"), error)) {
+      if (std::filesystem::read_symlink(entry.path(), error) == Path(batch)) {
+        return true;
+      }
+    }
+    return false;
   }
 
  private:

@@ -159,6 +159,9 @@ absl::StatusOr<Precision> ChoosePrecision(const ModelSpec& spec,
   cache[name] = {{"key", std::move(key)},
                  {"precision", PrecisionName(chosen)},
                  {"errors", std::move(errors)}};
+  if (cache_file.empty()) {
+    return chosen;
+  }
   const std::string text = cache.dump(1, ' ', /*ensure_ascii=*/false,
                                       json::error_handler_t::replace);
   if (absl::Status saved = WriteFileAtomically(cache_file, text); !saved.ok()) {

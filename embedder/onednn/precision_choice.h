@@ -21,8 +21,8 @@ double PrecisionError(const Matrix& exact, const Matrix& vectors);
 
 // The fastest precision that this CPU has instructions for and whose error on
 // a few built-in texts is within the bound. What was found is kept in
-// `cache_file` (JSON) by weights and CPU; a cache that cannot be read or
-// written is only slower. Errors are Tokenizer::Load's and OnednnEngine's.
+// `cache_file` (JSON; not if empty) by weights and CPU; a cache that cannot be
+// read or written is only slower. Errors are Tokenizer::Load's and OnednnEngine's.
 absl::StatusOr<Precision> ChoosePrecision(
     const ModelSpec& spec, const std::filesystem::path& cache_file);
 
