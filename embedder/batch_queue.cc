@@ -30,7 +30,11 @@ absl::Status BatchQueue::Push(RequestId id,
   Waiting& waiting = waiting_[Index(context.priority)];
   int64_t tokens = 0;
   for (const std::vector<int32_t>& text : texts) {
-    tokens += texts_.contains(text) ? 0 : Tokens(text);
+    const auto there = texts_.find(text);
+    // One that ingest waits for comes into the searches' queue.
+    tokens += there == texts_.end() || MovesToSearch(there->second, context)
+                  ? Tokens(text)
+                  : 0;
   }
   if (waiting.tokens + tokens > limits_.max_waiting_tokens) {
     ++counters_.refused_requests;
@@ -55,18 +59,25 @@ absl::Status BatchQueue::Push(RequestId id,
     } else {
       ++counters_.shared_texts;
       // A search does not wait for ingest because its passage does.
-      if (context.priority == EmbedPriority::kSearch &&
-          text.priority == EmbedPriority::kIngest && !text.running &&
-          text.failures == 0) {
+      if (MovesToSearch(text, context)) {
         Dequeue(&text);
         text.priority = EmbedPriority::kSearch;
         Enqueue(&text);
+      } else if (context.priority == EmbedPriority::kSearch && text.running) {
+        text.priority = EmbedPriority::kSearch;
       }
     }
     text.waiters.push_back({id, i});
     request.texts.push_back(&text);
   }
   return absl::OkStatus();
+}
+
+bool BatchQueue::MovesToSearch(const Text& text,
+                               const RequestContext& context) {
+  return context.priority == EmbedPriority::kSearch &&
+         text.priority == EmbedPriority::kIngest && !text.running &&
+         text.failures == 0;
 }
 
 void BatchQueue::Enqueue(Text* text) {
@@ -102,6 +113,7 @@ void BatchQueue::Remove(RequestId id) {
   }
   std::vector<Text*> texts = std::move(found->second.texts);
   requests_.erase(found);
+  ++counters_.dropped_requests;
   // A request may have one text twice.
   std::ranges::sort(texts);
   texts.erase(std::ranges::unique(texts).begin(), texts.end());
@@ -153,7 +165,6 @@ bool BatchQueue::IsWanted(Text* text, absl::Time now, Dead& dead) {
     const RequestContext& context = request->second.context;
     absl::Status alive = CheckAlive(context, now);
     if (!alive.ok()) {
-      ++counters_.dropped_requests;
       Remove(waiter.request);
       dead.emplace_back(waiter.request, std::move(alive));
     }
@@ -195,7 +206,7 @@ std::vector<BatchQueue::Text*> BatchQueue::Gather(Waiting& waiting,
   // wants any more.
   while (!waiting.again.empty() && texts.empty()) {
     const std::vector<Text*> group = std::move(waiting.again.front());
-    waiting.again.erase(waiting.again.begin());
+    waiting.again.pop_front();
     for (Text* text : group) {
       waiting.tokens -= Tokens(*text->ids);
       if (IsWanted(text, now, dead)) {
@@ -312,7 +323,8 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
   CHECK(found != running_.end());
   const std::vector<Text*> texts = std::move(found->second);
   running_.erase(found);
-  std::vector<Text*> group;
+  // By priority: a search may have joined some.
+  std::array<std::vector<Text*>, 2> groups;
   for (Text* text : texts) {
     text->running = false;
     text->failures += failure == Failure::kError ? 2 : 1;
@@ -328,13 +340,15 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
     Waiting& waiting = waiting_[Index(text->priority)];
     waiting.tokens += Tokens(*text->ids);
     if (text->failures == 1) {
-      group.push_back(text);
+      groups[Index(text->priority)].push_back(text);
     } else {
       waiting.again.push_back({text});
     }
   }
-  if (!group.empty()) {
-    waiting_[Index(group.front()->priority)].again.push_back(std::move(group));
+  for (size_t priority = 0; priority < groups.size(); ++priority) {
+    if (!groups[priority].empty()) {
+      waiting_[priority].again.push_back(std::move(groups[priority]));
+    }
   }
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -71,7 +72,7 @@ class BatchQueue {
     // Texts that joined one that waited or ran already.
     int64_t shared_texts = 0;
     int64_t refused_requests = 0;
-    // Cancelled or expired before all their texts were in a batch.
+    // Removed before all their texts were embedded: cancelled, expired, failed.
     int64_t dropped_requests = 0;
   };
 
@@ -142,7 +143,7 @@ class BatchQueue {
     std::set<std::pair<uint64_t, Text*>> by_age;
     std::set<std::pair<std::pair<size_t, uint64_t>, Text*>> by_length;
     // Batches that failed, to be given out as they are, first of all.
-    std::vector<std::vector<Text*>> again;
+    std::deque<std::vector<Text*>> again;
     int64_t tokens = 0;
 
     bool empty() const { return by_age.empty() && again.empty(); }
@@ -151,6 +152,8 @@ class BatchQueue {
   static size_t Index(EmbedPriority priority) {
     return static_cast<size_t>(priority);
   }
+  // Whether `context` makes a text that ingest waits for a search's.
+  static bool MovesToSearch(const Text& text, const RequestContext& context);
   void Enqueue(Text* text);
   void Dequeue(Text* text);
   // Takes a text out that waits or ran, with its waiters' references to it.

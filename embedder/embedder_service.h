@@ -15,8 +15,8 @@
 namespace pith {
 
 // Limit of one message between daemon and worker. The largest is a response:
-// texts of three tokens in a search's batch of 4,096, 4,096 dimensions, 22 MB.
-inline constexpr int kMaxWorkerMessageBytes = 64 << 20;
+// texts of three tokens in a batch of 16,384, 4,096 dimensions, 90 MB.
+inline constexpr int kMaxWorkerMessageBytes = 128 << 20;
 
 struct LoadedEngine {
   std::unique_ptr<Engine> engine;

@@ -75,7 +75,8 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ModelEmbedder::Tokenize(
   const bool is_query = role == TextRole::kQuery;
   const std::string& prompt =
       is_query ? spec_.query_prompt : spec_.passage_prompt;
-  // What a text without a token of its own has.
+  // What a text without a token of its own has, at least: a prompt's last token
+  // may be one with the text's first.
   const size_t empty_size = static_cast<size_t>(tokenizer_->special_tokens() +
                                                 tokenizer_->Count(prompt));
   std::vector<std::vector<int32_t>> tokenized;
@@ -86,7 +87,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ModelEmbedder::Tokenize(
                             ? tokenizer_->Encode(texts[i], spec_.max_tokens)
                             : tokenizer_->Encode(prompt + std::string(texts[i]),
                                                  spec_.max_tokens);
-    if (encoding.ids.size() <= empty_size) {
+    if (encoding.ids.size() <= empty_size && tokenizer_->Count(texts[i]) == 0) {
       return WithReason(
           absl::InvalidArgumentError(
               absl::StrCat(is_query ? "query" : absl::StrCat("text ", i),

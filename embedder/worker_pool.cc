@@ -23,6 +23,12 @@ constexpr absl::Duration kLongWait = absl::Hours(1);
 // What ingest starts with, before a worker's speed is known.
 constexpr int64_t kFirstIngestBatchTokens = 256;
 constexpr int64_t kLeastIngestBatchTokens = 64;
+// Another worker is started beside one that is being started for so many tokens
+// more that wait: a query alone needs one.
+constexpr int64_t kLeastTokensForAnother = 128;
+// A worker in which the model fails so often in a row is replaced: it may be
+// the process, a GPU's state say, and not the texts.
+constexpr int kMaxModelErrors = 3;
 
 // After `failures` in a row: none, then growing from `first`.
 absl::Duration Backoff(int failures, absl::Duration first) {
@@ -106,12 +112,18 @@ bool WorkerPool::CanServe() const {
   return start_error_.ok() ||
          std::ranges::any_of(slots_, [now](const std::unique_ptr<Slot>& slot) {
            return slot->status.state != WorkerStatus::State::kStopped ||
-                  slot->next_start <= now;
+                  slot->failed_starts == 0 || slot->next_start <= now;
          });
+}
+
+int64_t WorkerPool::WaitingTokens() const {
+  return queue_.waiting_tokens(EmbedPriority::kSearch) +
+         queue_.waiting_tokens(EmbedPriority::kIngest);
 }
 
 absl::StatusOr<Matrix> WorkerPool::Embed(
     std::vector<std::vector<int32_t>> texts, const RequestContext& context) {
+  CHECK(!texts.empty());
   Call call;
   call.unfinished = texts.size();
   call.vectors = Matrix(texts.size(), static_cast<size_t>(options_.dimension));
@@ -216,9 +228,11 @@ WorkerPool::Action WorkerPool::Await(Slot& slot, BatchQueue::Batch& batch) {
         }
         return Action::kRun;
       }
-    } else if (!queue_.empty() && idle_ == 0) {
+    } else if (!queue_.empty() && idle_ == 0 &&
+               WaitingTokens() >= starting_ * kLeastTokensForAnother) {
       if (now >= slot.next_start) {
         slot.status.state = WorkerStatus::State::kStarting;
+        ++starting_;
         return Action::kStart;
       }
       wake = slot.next_start;
@@ -238,6 +252,8 @@ void WorkerPool::Start(Slot& slot) {
     Stop(slot);
     LOG(ERROR) << "model " << options_.name << ": " << model.status().message();
     MutexLock lock(mutex_);
+    --starting_;
+    changed_.SignalAll();
     slot.status.last_error = std::string(model.status().message());
     slot.next_start =
         absl::Now() + Backoff(++slot.failed_starts, absl::Seconds(1));
@@ -255,7 +271,10 @@ void WorkerPool::Start(Slot& slot) {
             << absl::FormatDuration(
                    absl::Trunc(absl::Now() - begin, absl::Milliseconds(1)));
   MutexLock lock(mutex_);
+  --starting_;
+  changed_.SignalAll();
   slot.failed_starts = 0;
+  slot.model_errors = 0;
   start_error_ = absl::OkStatus();
   slot.status.state = WorkerStatus::State::kReady;
   slot.status.device = model->device();
@@ -298,7 +317,11 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
   const absl::Duration time = absl::Now() - begin;
   const bool has_died =
       vectors.status().code() == absl::StatusCode::kUnavailable;
-  if (has_died) {
+  // Of the slot's thread alone.
+  slot.model_errors = vectors.status().code() == absl::StatusCode::kInternal
+                          ? slot.model_errors + 1
+                          : 0;
+  if (has_died || slot.model_errors == kMaxModelErrors) {
     Stop(slot);
   }
   MutexLock lock(mutex_);
@@ -355,7 +378,8 @@ void WorkerPool::Deliver(const BatchQueue::Batch& batch,
 
 void WorkerPool::MeasureSpeed(Slot& slot, int64_t tokens, absl::Duration time) {
   constexpr double kNewest = 0.2;
-  if (tokens < kLeastIngestBatchTokens) {
+  // The clock may have been set meanwhile.
+  if (tokens < kLeastIngestBatchTokens || time <= absl::ZeroDuration()) {
     return;
   }
   const double speed =

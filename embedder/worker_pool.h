@@ -24,8 +24,10 @@
 namespace pith {
 
 // Worker processes that run one model, and the queue before them. A worker is
-// started when there is work that no other is free for, started again when it
-// dies and stopped when it is idle. Thread-safe.
+// started when there is work that no other is free for, a second one when there
+// is enough for two, and so on; it is started again when it dies, replaced when
+// the model fails in it again and again, and stopped when it is idle.
+// Thread-safe.
 class WorkerPool {
  public:
   struct Command {
@@ -82,12 +84,12 @@ class WorkerPool {
   // No call to Embed may be running.
   ~WorkerPool();
 
-  // Row i is the vector of texts[i], token ids. `context.cancelled` may be
-  // called from any thread, with locks held. As Embedder::Embed says; and if no
-  // worker can start, kDataLoss for a damaged model file, kFailedPrecondition
-  // for a model or option that workers do not take, kUnavailable otherwise.
-  // After a failed start, calls get the same error for a while without another
-  // try.
+  // Row i is the vector of texts[i], token ids; at least one text.
+  // `context.cancelled` may be called from any thread, with locks held. As
+  // Embedder::Embed says; and if no worker can start, kDataLoss for a damaged
+  // model file, kFailedPrecondition for a model or option that workers do not
+  // take, kUnavailable otherwise. After a failed start, calls get the same
+  // error for a while without another try.
   absl::StatusOr<Matrix> Embed(std::vector<std::vector<int32_t>> texts,
                                const RequestContext& context)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -109,9 +111,11 @@ class WorkerPool {
     std::unique_ptr<Worker> worker;
     // Guarded by mutex_.
     WorkerStatus status;
-    // Starts that failed, and deaths, in a row.
+    // Starts that failed, deaths, and batches that ended in an error of the
+    // model's, in a row.
     int failed_starts = 0;
     int deaths = 0;
+    int model_errors = 0;
     absl::Time next_start = absl::InfinitePast();
     double tokens_per_second = 0;
 
@@ -139,6 +143,8 @@ class WorkerPool {
   // wait after a start that failed.
   bool CanServe() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  int64_t WaitingTokens() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const Options options_;
 
   mutable Mutex mutex_;
@@ -148,8 +154,9 @@ class WorkerPool {
   absl::flat_hash_map<BatchQueue::RequestId, Call*> calls_
       ABSL_GUARDED_BY(mutex_);
   uint64_t next_request_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Ready workers without work.
+  // Ready workers without work; workers that are being started.
   int idle_ ABSL_GUARDED_BY(mutex_) = 0;
+  int starting_ ABSL_GUARDED_BY(mutex_) = 0;
   // Why the last start failed; OK after one that did not.
   absl::Status start_error_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -41,7 +41,8 @@ struct Flags {
   std::string precision = "auto";
   std::string device = "auto";
   int workers = 0;
-  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  int threads =
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   int idle_unload_seconds = 600;
   int vector_cache_mb = 16;
   int request_threads = 4;
@@ -87,6 +88,10 @@ absl::StatusOr<std::vector<WorkerPool::Command>> WorkerCommands(
     arguments.insert(arguments.end(), precision.begin(), precision.end());
     commands.push_back({executable, std::move(arguments)});
   };
+  if (flags.engine == "torch" && flags.precision == "int8") {
+    return absl::InvalidArgumentError(
+        "--precision int8: --engine torch has f32 and bf16");
+  }
   if (flags.engine == "torch") {
     // One a device; on the CPU, one with all the threads.
     for (const absl::string_view device :
@@ -146,11 +151,12 @@ absl::Status Run(const Flags& flags) {
       {.search = {.models = paths.models_directory, .hub_cache = HubCache()},
        .default_model = flags.default_model,
        .fingerprint_cache = paths.data_directory / "fingerprints.json",
-       .pool = {
-           .workers = std::move(workers),
-           .idle_unload = absl::Seconds(flags.idle_unload_seconds),
-           // A GPU wants large batches.
-           .max_search_batch_tokens = flags.engine == "torch" ? 16384 : 512}});
+       .pool = {.workers = std::move(workers),
+                .idle_unload = absl::Seconds(flags.idle_unload_seconds),
+                // A GPU wants large batches.
+                .max_search_batch_tokens =
+                    flags.engine == "torch" && flags.device != "cpu" ? 16384
+                                                                     : 512}});
   RocksDbShared shared({});
   const auto open_store =
       [](absl::StatusOr<std::unique_ptr<RocksDbStore>> store)
@@ -232,9 +238,10 @@ int main(int argc, char** argv) {
   app.add_option("--device", flags.device,
                  "auto, cpu or cuda:N; several with commas between them")
       ->capture_default_str();
-  app.add_option("--workers", flags.workers,
-                 "Model processes [one a thread; with --engine torch one a "
-                 "device]")
+  app.add_option(
+         "--workers", flags.workers,
+         "Model processes [one a thread]; with --engine torch, for each "
+         "device [1]")
       ->check(CLI::Range(1, 1024));
   app.add_option("--threads", flags.threads,
                  "Threads that seal, and of the model")

@@ -52,7 +52,7 @@ class Embedder : public TokenCounter {
   // What vectors are computed in, such as "f32" or "bf16": a label for those
   // that are kept. Vectors of one model are alike at any precision, and more so
   // at one. Empty until a first text was embedded, if that decides; does not
-  // change after that.
+  // change after that while workers are alike.
   virtual std::string precision() const { return "f32"; }
 
   // Whether embedding a text again costs what is better spent on a disk, such

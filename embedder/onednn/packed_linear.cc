@@ -106,16 +106,12 @@ struct PackedLinear::State {
 
 absl::StatusOr<PackedLinear> PackedLinear::Create(Precision precision,
                                                   const Matrix& weight) {
-  auto state = std::make_unique<State>();
-  state->inputs = static_cast<int64_t>(weight.columns());
-  state->outputs = static_cast<int64_t>(weight.rows());
-
+  std::unique_ptr<State> state;
   // What is packed: the weight, or its rows rounded to int8.
-  dnnl::primitive_attr attributes;
   std::vector<int8_t> rounded;
-  if (precision == Precision::kInt8) {
+  std::vector<float> scales;
+  const auto round = [&] {
     rounded.resize(weight.values().size());
-    std::vector<float> scales;
     for (size_t i = 0; i < weight.rows(); ++i) {
       const std::span<const float> row = weight.row(i);
       float largest = 0;
@@ -129,12 +125,21 @@ absl::StatusOr<PackedLinear> PackedLinear::Create(Precision precision,
       }
       scales.push_back(largest / 127);
     }
-    // One scale a column of the product.
-    attributes.set_output_scales(1 << 1, scales);
-  }
+  };
 
   const auto create = [&] {
     omp_set_num_threads(1);
+    state = std::make_unique<State>();
+    state->inputs = static_cast<int64_t>(weight.columns());
+    state->outputs = static_cast<int64_t>(weight.rows());
+    dnnl::primitive_attr attributes;
+    // Else a product must run in the thread that made it.
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (precision == Precision::kInt8) {
+      round();
+      // One scale a column of the product.
+      attributes.set_output_scales(1 << 1, scales);
+    }
     const dnnl::engine& engine = CpuEngine();
     const DataType input_type = InputType(precision);
     const dnnl::memory::desc any({state->inputs, state->outputs}, input_type,
@@ -168,9 +173,12 @@ absl::StatusOr<PackedLinear> PackedLinear::Create(Precision precision,
           .input = dnnl::memory(description.src_desc(), engine, nullptr),
           .output = dnnl::memory(description.dst_desc(), engine, nullptr),
           .arguments = {}};
-      product.arguments = {{DNNL_ARG_SRC, product.input},
-                           {DNNL_ARG_WEIGHTS, weights},
-                           {DNNL_ARG_DST, product.output}};
+      product.arguments = {
+          {DNNL_ARG_SRC, product.input},
+          {DNNL_ARG_WEIGHTS, weights},
+          {DNNL_ARG_DST, product.output},
+          {DNNL_ARG_SCRATCHPAD,
+           dnnl::memory(description.scratchpad_desc(), engine)}};
       state->products.push_back(std::move(product));
     }
   };

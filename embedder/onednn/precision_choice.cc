@@ -56,6 +56,10 @@ constexpr std::string_view kTexts[] = {
     "wedding at which nobody dances.",
 };
 
+// Raised when kernels, texts or the bound change, so that verdicts are made
+// anew.
+constexpr int kVersion = 1;
+
 // What the verdict depends on beside the CPU and this code.
 absl::StatusOr<json> WeightsKey(const ModelSpec& spec) {
   const fs::path path = spec.directory / "model.safetensors";
@@ -110,6 +114,7 @@ absl::StatusOr<Precision> ChoosePrecision(const ModelSpec& spec,
   }
   PITH_ASSIGN_OR_RETURN(json key, WeightsKey(spec));
   key["cpu"] = CpuName();
+  key["version"] = kVersion;
   json cache = json::object();
   if (absl::StatusOr<json> cached = ReadJsonFile(cache_file);
       cached.ok() && cached->is_object()) {
@@ -144,9 +149,14 @@ absl::StatusOr<Precision> ChoosePrecision(const ModelSpec& spec,
     if (!CpuHas(precision)) {
       continue;
     }
-    PITH_ASSIGN_OR_RETURN(const Matrix vectors,
-                          EmbedTexts(spec, precision, tokens));
-    const double error = PrecisionError(exact, vectors);
+    const absl::StatusOr<Matrix> vectors = EmbedTexts(spec, precision, tokens);
+    if (!vectors.ok()) {
+      LOG(WARNING) << "model " << spec.name << ": " << PrecisionName(precision)
+                   << " is left out: " << vectors.status().message();
+      errors[PrecisionName(precision)] = vectors.status().message();
+      continue;
+    }
+    const double error = PrecisionError(exact, *vectors);
     errors[PrecisionName(precision)] = error;
     if (error <= kMaxPrecisionError) {
       chosen = precision;
