@@ -179,6 +179,26 @@ TEST_F(ModelEmbedderTest, PromptsDependOnTheRole) {
             spec_.max_tokens - 2 - plain->CountTokens("a cat: "));
 }
 
+// A byte-level tokenizer makes one token of the prompt's space and the text.
+TEST_F(ModelEmbedderTest, AShortTextBehindAPromptIsNotEmpty) {
+  const std::filesystem::path model =
+      std::filesystem::path(PITH_TEST_DATA) / "tiny-roberta";
+  absl::StatusOr<ModelSpec> spec = LoadModelSpec(model);
+  ASSERT_OK(spec);
+  spec->query_prompt = "query: ";
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(model);
+  ASSERT_OK(tokenizer);
+  ASSERT_EQ((*tokenizer)->Count("query: "), (*tokenizer)->Count("query: a"));
+  options_.workers = {{PITH_FAKE_WORKER, {"--model", model.string()}}};
+  const absl::StatusOr<std::unique_ptr<ModelEmbedder>> embedder =
+      ModelEmbedder::Create(*spec, "fingerprint", *std::move(tokenizer),
+                            options_);
+  ASSERT_OK(embedder);
+  EXPECT_OK(Embed(**embedder, {"a"}, {}, TextRole::kQuery));
+  EXPECT_THAT(Embed(**embedder, {""}, {}, TextRole::kQuery),
+              StatusIs(absl::StatusCode::kInvalidArgument, "query is empty"));
+}
+
 TEST_F(ModelEmbedderTest, AnOverlongQueryIsRefusedWithItsLengthAndTheBound) {
   const std::unique_ptr<ModelEmbedder> embedder = Create();
   std::string query;
