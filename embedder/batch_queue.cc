@@ -1,7 +1,7 @@
 #include "embedder/batch_queue.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <array>
 
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
@@ -202,8 +202,7 @@ std::vector<BatchQueue::Text*> BatchQueue::Gather(Waiting& waiting,
                                                   int64_t room, absl::Time now,
                                                   Dead& dead) {
   std::vector<Text*> texts;
-  // Batches that failed, as they were but for texts that nobody
-  // wants any more.
+  // Batches that failed, as they were but for texts that nobody wants any more.
   while (!waiting.again.empty() && texts.empty()) {
     const std::vector<Text*> group = std::move(waiting.again.front());
     waiting.again.pop_front();

@@ -4,10 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <functional>
-#include <memory>
 #include <set>
-#include <span>
 #include <utility>
 #include <vector>
 

@@ -317,7 +317,6 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
   const absl::Duration time = absl::Now() - begin;
   const bool has_died =
       vectors.status().code() == absl::StatusCode::kUnavailable;
-  // Of the slot's thread alone.
   slot.model_errors = vectors.status().code() == absl::StatusCode::kInternal
                           ? slot.model_errors + 1
                           : 0;

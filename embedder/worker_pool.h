@@ -109,13 +109,13 @@ class WorkerPool {
     Command command;
     // Used by the slot's thread alone.
     std::unique_ptr<Worker> worker;
+    // Batches in a row that ended in an error of the model's.
+    int model_errors = 0;
     // Guarded by mutex_.
     WorkerStatus status;
-    // Starts that failed, deaths, and batches that ended in an error of the
-    // model's, in a row.
+    // Starts that failed, and deaths, in a row.
     int failed_starts = 0;
     int deaths = 0;
-    int model_errors = 0;
     absl::Time next_start = absl::InfinitePast();
     double tokens_per_second = 0;
 

@@ -352,8 +352,7 @@ HWY_INLINE void ScoreKeys(const Head& head, size_t row, size_t key,
 }
 
 // Makes scores (in units of log 2) weights that add up to what is returned.
-HWY_INLINE float Softmax(float* HWY_RESTRICT scores, size_t length,
-                         size_t padded) {
+HWY_INLINE float Softmax(float* HWY_RESTRICT scores, size_t length) {
   const Floats d;
   const size_t lanes = hn::Lanes(d);
   const size_t whole = length / lanes * lanes;
@@ -373,7 +372,7 @@ HWY_INLINE float Softmax(float* HWY_RESTRICT scores, size_t length,
     sums = hn::Add(sums, weight);
     hn::StoreU(weight, d, scores + i);
   }
-  if (whole < padded && whole < length) {
+  if (whole < length) {
     const Float weight = hn::IfThenElseZero(
         rest, Exp2(hn::Sub(hn::LoadU(d, scores + whole), bound)));
     sums = hn::Add(sums, weight);
@@ -383,7 +382,8 @@ HWY_INLINE float Softmax(float* HWY_RESTRICT scores, size_t length,
 }
 
 // out[r] = weights[r] . values / sums[r], kVectors vectors of it from column
-// `column` on. Rows of `out` are out_stride apart and `valid` columns wide.
+// `column` on. Rows of `out` are out_stride apart; columns from the head's size
+// on are not written.
 template <size_t kRows, size_t kVectors>
 HWY_INLINE void AverageValues(const Head& head,
                               const float* HWY_RESTRICT weights,
@@ -444,7 +444,7 @@ HWY_INLINE void AttendRows(const Head& head, size_t row,
   }
   float sums[kRows];
   for (size_t r = 0; r < kRows; ++r) {
-    sums[r] = Softmax(weights + r * head.padded, head.length, head.padded);
+    sums[r] = Softmax(weights + r * head.padded, head.length);
   }
   size_t column = 0;
   for (; column + 4 * lanes <= head.value_stride; column += 4 * lanes) {
