@@ -10,16 +10,16 @@ namespace pith {
 namespace {
 
 // What CompactCollection starts.
-absl::Status Compact(Collection& collection, size_t required_passages,
-                     Operation& operation) {
+absl::Status Compact(Collection& collection, const CompactOptions& options,
+                     size_t required_passages, Operation& operation) {
   PITH_ASSIGN_OR_RETURN(
       const CompactResult result,
-      collection.Compact([&operation] { return operation.cancelled(); },
-                         [&operation](const CompactProgress& progress) {
-                           operation.Update([&](v1::CompactProgress& shown) {
-                             shown = ToProto(progress);
-                           });
-                         }));
+      collection.Compact(
+          options, [&operation] { return operation.cancelled(); },
+          [&operation](const CompactProgress& progress) {
+            operation.Update(
+                [&](v1::CompactProgress& shown) { shown = ToProto(progress); });
+          }));
   operation.Update([&](v1::CompactProgress& shown) {
     shown = ToProto(result, required_passages);
   });
@@ -91,13 +91,14 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::CompactCollection(
                               collections_.FindOrReopen(request->name()));
         PITH_ASSIGN_OR_RETURN(
             const auto operation,
-            operations_.Start(request->name(), "",
-                              [handle = std::move(handle),
-                               required = collections_.options().seal_passages](
-                                  Operation& self) {
-                                return Compact(handle->collection(), required,
-                                               self);
-                              }));
+            operations_.Start(
+                request->name(), "",
+                [handle = std::move(handle),
+                 options = CompactOptions{.recompute = request->recompute()},
+                 required =
+                     collections_.options().seal_passages](Operation& self) {
+                  return Compact(handle->collection(), options, required, self);
+                }));
         // Says what kind it is even while it waits for a thread.
         operation->Update([](v1::CompactProgress&) {});
         *response->mutable_operation() = operation->Describe();

@@ -145,6 +145,8 @@ absl::StatusOr<SearchMode> ModeFromProto(v1::SearchMode mode) {
 
 v1::CompactProgress::Phase ToProto(SealPhase phase) {
   switch (phase) {
+    case SealPhase::kRecomputing:
+      return v1::CompactProgress::PHASE_RECOMPUTING;
     case SealPhase::kTraining:
       return v1::CompactProgress::PHASE_TRAINING;
     case SealPhase::kEncoding:
@@ -420,6 +422,7 @@ v1::CompactProgress ToProto(const CompactProgress& progress) {
   v1::CompactProgress proto;
   proto.set_phase(ToProto(progress.phase));
   proto.set_passages(static_cast<int64_t>(progress.passages));
+  proto.set_recomputed_passages(static_cast<int64_t>(progress.recomputed));
   return proto;
 }
 
@@ -430,6 +433,7 @@ v1::CompactProgress ToProto(const CompactResult& result,
   proto.set_passages(static_cast<int64_t>(result.segment_passages));
   proto.set_sealed_passages(static_cast<int64_t>(result.sealed_passages));
   proto.set_segment_passages(static_cast<int64_t>(result.segment_passages));
+  proto.set_segments(static_cast<int64_t>(result.segments));
   proto.set_replaced_segments(static_cast<int64_t>(result.replaced_segments));
   proto.set_trained_codebook(result.trained_codebook);
   if (result.delta_passages > 0) {
@@ -468,6 +472,7 @@ v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
     *proto.mutable_embedding_error() = ToProtoStatus(status.embedding_error);
   }
   proto.set_segments(static_cast<int64_t>(status.segments));
+  proto.set_codebooks(static_cast<int64_t>(status.codebooks));
   proto.set_sealed_passages(static_cast<int64_t>(status.sealed_passages));
   proto.set_dead_passages(static_cast<int64_t>(status.dead_passages));
   proto.set_delta_passages(static_cast<int64_t>(status.delta_passages));

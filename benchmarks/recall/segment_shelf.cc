@@ -11,6 +11,7 @@
 #include "core/base/ids.h"
 #include "core/base/status_macros.h"
 #include "core/codes/codebook_training.h"
+#include "core/index/codebook_choice.h"
 #include "core/index/segment_file.h"
 
 namespace pith {

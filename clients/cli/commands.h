@@ -88,7 +88,7 @@ absl::StatusOr<Outcome> DeleteCollection(const Invocation& invocation,
                                          const std::string& name);
 
 // Seals all passages of the collection into one segment.
-absl::StatusOr<Outcome> Compact(const Invocation& invocation);
+absl::StatusOr<Outcome> Compact(const Invocation& invocation, bool recompute);
 
 absl::StatusOr<Outcome> ListModels(const Invocation& invocation);
 absl::StatusOr<Outcome> ModelInfo(const Invocation& invocation,

@@ -50,6 +50,7 @@ struct CommandLine {
   AddOptions add;
   SearchOptions search;
   CreateCollectionOptions create;
+  bool recompute = false;
   Command command;
 };
 
@@ -139,11 +140,19 @@ void Define(CLI::App& app, CommandLine& line) {
       ->add_option("PREFIX", line.argument,
                    "Only ids, or paths, that start with this");
   AddCommand(app, line, "status", "Show what is stored and what runs", Status);
-  AddCommand(app, line, "compact",
-             "Seal all passages of a collection into one segment: the fewest "
-             "bytes, the fastest searches",
-             Compact)
-      ->add_option("COLLECTION", line.invocation.collection, "As --collection");
+  CLI::App* compact = AddCommand(
+      app, line, "compact",
+      "Seal all passages of a collection: the fewest bytes, the fastest "
+      "searches",
+      [&line](const Invocation& call) {
+        return Compact(call, line.recompute);
+      });
+  compact->add_option("COLLECTION", line.invocation.collection,
+                      "As --collection");
+  compact->add_flag(
+      "--recompute", line.recompute,
+      "Make codes from recomputed vectors, with one new codebook: "
+      "as much work as adding everything");
 
   CLI::App* collection =
       AddGroup(app, "collection", "Create, list and delete collections");

@@ -130,6 +130,10 @@ std::string ProgressMeter::Line() const {
 std::string CompactText(const v1::CompactProgress& progress) {
   const std::string passages = Plural(progress.passages(), "passage");
   switch (progress.phase()) {
+    case v1::CompactProgress::PHASE_RECOMPUTING:
+      return absl::StrCat("recomputing ",
+                          FormatCount(progress.recomputed_passages()), " of ",
+                          passages);
     case v1::CompactProgress::PHASE_TRAINING:
       return absl::StrCat("training a codebook for ", passages);
     case v1::CompactProgress::PHASE_ENCODING:

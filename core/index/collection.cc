@@ -928,6 +928,7 @@ CollectionStatus Collection::GetStatus() const {
       .generation = generation_->number,
       .delta_passages = generation_->delta->live(),
       .segments = generation_->segments.size(),
+      .codebooks = CodebooksOf(generation_->segments).size(),
       .sealed_passages = SealedPassages(generation_->segments),
       .dead_passages = generation_->dead.size(),
       .sealing_error = sealing_error_};

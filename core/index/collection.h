@@ -19,6 +19,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -146,6 +147,8 @@ struct CollectionStatus {
   size_t code_memory_bytes = 0;
   size_t delta_passages = 0;
   size_t segments = 0;
+  // Codebooks that the segments have between them.
+  size_t codebooks = 0;
   // Passages in segments, and those of them that were deleted since.
   size_t sealed_passages = 0;
   size_t dead_passages = 0;
@@ -153,21 +156,32 @@ struct CollectionStatus {
   absl::Status sealing_error;
 };
 
+struct CompactOptions {
+  // Codes are made from the passages' vectors again, recomputed from their
+  // texts unless they are stored, and from one codebook that is trained on
+  // those. Else codes are made of codes, which keeps as many codebooks as there
+  // are.
+  bool recompute = false;
+};
+
 struct CompactProgress {
   SealPhase phase = SealPhase::kTraining;
+  // That are moved, and those of them whose vectors are there again.
   size_t passages = 0;
+  size_t recomputed = 0;
 };
 
 struct CompactResult {
-  // Passages that left the delta, and those that are in the new segment; none
-  // if there was nothing to do.
+  // Passages that left the delta, and those that are in new segments; none if
+  // there was nothing to do.
   size_t sealed_passages = 0;
   size_t segment_passages = 0;
-  // Segments that the new one replaced.
+  // New ones, and those that they replaced.
+  size_t segments = 0;
   size_t replaced_segments = 0;
   bool trained_codebook = false;
-  // Passages that stay in the delta since there are too few to train a
-  // codebook.
+  // Passages that stay in the delta since no codebook fits them and they are
+  // too few to train one.
   size_t delta_passages = 0;
 };
 
@@ -246,16 +260,20 @@ class Collection {
   // Nobody waits any more: `done` is dropped, unless it runs already.
   void ForgetWaiter(uint64_t waiter);
 
-  // Moves every passage with a code to one segment, without those that were
-  // deleted, and waits until that is published. Writes and searches go on
-  // meanwhile. Does nothing if that is so already, or if there is no codebook
-  // and too little to train one on. Requests are served one after another.
+  // Moves every passage with a code to one segment for each codebook, without
+  // those that were deleted, and waits until that is published. Writes and
+  // searches go on meanwhile. Does nothing where that is so already. Passages
+  // of the delta stay there if no codebook fits them and they are too few to
+  // train one. Requests are served one after another.
   //
   // kCancelled if `cancelled`, which is asked often, says so, kUnavailable if
-  // the collection is closed, else what writing files and store fails with:
-  // everything is then as it was. `progress` is called on another thread.
+  // the collection is closed, else what writing files and store, or with
+  // `recompute` the embedder, fails with: apart from segments that were
+  // published by then everything is as it was. kFailedPrecondition if
+  // `recompute` is asked for and all passages are too few to train a codebook.
+  // `progress` is called on another thread.
   absl::StatusOr<CompactResult> Compact(
-      std::function<bool()> cancelled,
+      const CompactOptions& options, std::function<bool()> cancelled,
       std::function<void(const CompactProgress&)> progress)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -317,7 +335,15 @@ class Collection {
     Write write;
     size_t bytes = 0;
   };
+  // What a new segment is made of, with what its publishing takes away.
+  struct SegmentPlan {
+    std::shared_ptr<const Codebook> codebook;
+    bool trained_codebook = false;
+    std::vector<CodedPassages> parts;
+    SealedWrite write;
+  };
   struct CompactRequest {
+    CompactOptions options;
     std::function<bool()> cancelled;
     std::function<void(const CompactProgress&)> progress;
     // Taken up by the sealing thread, which will set the result.
@@ -329,6 +355,9 @@ class Collection {
 
   absl::Status ClosedError() const;
   static size_t SealedPassages(
+      const std::vector<std::shared_ptr<const Segment>>& segments);
+  // Each once.
+  static std::vector<std::shared_ptr<const Codebook>> CodebooksOf(
       const std::vector<std::shared_ptr<const Segment>>& segments);
 
   Collection(const CollectionConfig& config,
@@ -382,25 +411,35 @@ class Collection {
 
   // Sealing thread.
   void RunSealer();
-  // One segment of the delta and `replaced` segments of the present generation.
-  absl::StatusOr<CompactResult> Seal(
-      const Generation& generation,
-      const std::vector<std::shared_ptr<const Segment>>& replaced,
-      const SealControl& control);
-  // Seal's own part: may leave files.
-  absl::StatusOr<CompactResult> BuildAndPublish(
-      const Generation& generation,
-      const std::vector<std::shared_ptr<const Segment>>& replaced,
-      const SealControl& control);
-  absl::StatusOr<CompactResult> SealAll(CompactRequest& request);
+  absl::StatusOr<CompactResult> ServeCompact(CompactRequest& request);
   absl::StatusOr<CompactResult> SealDelta();
+  // One segment for each codebook.
+  absl::StatusOr<CompactResult> SealByCodebook(const SealControl& control);
+  // One segment, of vectors anew. Tells how many there are.
+  absl::StatusOr<CompactResult> SealRecomputed(
+      const Generation& generation, const SealControl& control,
+      absl::FunctionRef<void(size_t)> recomputed);
+  // A segment of the delta. nullopt if no codebook fits and there are too few
+  // passages to train one.
+  absl::StatusOr<std::optional<SegmentPlan>> PlanDelta(
+      const Generation& generation, const SealControl& control) const;
+  static void AddDelta(CodedPassages codes, SegmentPlan& plan);
+  static void AddSegments(
+      const Generation& generation,
+      const std::vector<std::shared_ptr<const Segment>>& segments,
+      SegmentPlan& plan);
+  absl::StatusOr<CompactResult> Seal(SegmentPlan plan,
+                                     const SealControl& control);
+  // Seal's own part: may leave files.
+  absl::StatusOr<CompactResult> BuildAndPublish(SegmentPlan plan,
+                                                const SealControl& control);
   // More than half of what is in segments was deleted.
   static bool MostlyDead(const Generation& generation);
   // That there is enough to seal without being asked to.
   bool WantsSealing(const Generation& generation) const;
-  // Passages that the delta must have for sealing to be worth it: without a
-  // codebook, enough to train one.
-  size_t MinSealPassages(const Generation& generation) const;
+  CodeShape Shape() const;
+  // From which on a codebook is trained.
+  size_t MinCodebookPassages() const;
   absl::Status Publish(SealedWrite write) ABSL_LOCKS_EXCLUDED(mutex_);
   std::shared_ptr<const Generation> CurrentGeneration() const
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -17,6 +17,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
 #include "core/codes/codebook_training.h"
+#include "core/index/codebook_choice.h"
 #include "core/index/collection.h"
 
 namespace pith {
@@ -26,6 +27,12 @@ namespace {
 constexpr int kSealNice = 10;
 
 constexpr uint64_t kSeed = 1;
+
+// A collection with so many keeps to them: each takes as much as the codes of
+// some 20,000 passages, and time of every search.
+constexpr size_t kMaxCodebooks = 16;
+
+constexpr size_t kRecomputedAtOnce = 256;
 
 // How often one who waits for others' sealing is asked whether it still wants
 // its own.
@@ -49,6 +56,28 @@ CodedPassages LiveCodes(std::shared_ptr<const Codec> codec,
     }
   });
   return live;
+}
+
+using Segments = std::vector<std::shared_ptr<const Segment>>;
+
+Segments WithCodebook(Segments segments,
+                      const std::shared_ptr<const Codebook>& codebook) {
+  std::erase_if(segments, [&codebook](const auto& segment) {
+    return segment->codebook() != codebook;
+  });
+  return segments;
+}
+
+bool HasDead(const Segments& segments, const PassageSet& dead) {
+  return std::any_of(segments.begin(), segments.end(),
+                     [&dead](const auto& segment) {
+                       for (size_t node = 0; node < segment->size(); ++node) {
+                         if (dead.Contains(segment->passage(node))) {
+                           return true;
+                         }
+                       }
+                       return false;
+                     });
 }
 
 // The codes of a segment's passages that are not in `dead`; the others are
@@ -81,6 +110,18 @@ size_t Collection::SealedPassages(
     passages += segment->size();
   }
   return passages;
+}
+
+std::vector<std::shared_ptr<const Codebook>> Collection::CodebooksOf(
+    const Segments& segments) {
+  std::vector<std::shared_ptr<const Codebook>> codebooks;
+  for (const auto& segment : segments) {
+    if (std::find(codebooks.begin(), codebooks.end(), segment->codebook()) ==
+        codebooks.end()) {
+      codebooks.push_back(segment->codebook());
+    }
+  }
+  return codebooks;
 }
 
 absl::Status Collection::LoadSegments(Generation& generation) {
@@ -131,9 +172,10 @@ void Collection::RemoveUnreferencedFiles() {
 }
 
 absl::StatusOr<CompactResult> Collection::Compact(
-    std::function<bool()> cancelled,
+    const CompactOptions& options, std::function<bool()> cancelled,
     std::function<void(const CompactProgress&)> progress) {
-  CompactRequest request = {.cancelled = std::move(cancelled),
+  CompactRequest request = {.options = options,
+                            .cancelled = std::move(cancelled),
                             .progress = std::move(progress)};
   {
     MutexLock lock(mutex_);
@@ -184,7 +226,7 @@ void Collection::RunSealer() {
       }
     }
     absl::StatusOr<CompactResult> result =
-        request != nullptr ? SealAll(*request) : SealDelta();
+        request != nullptr ? ServeCompact(*request) : SealDelta();
     const bool failed = !result.ok() && !absl::IsCancelled(result.status());
     retry_delay = failed ? std::clamp(2 * retry_delay, options_.min_retry_delay,
                                       options_.max_retry_delay)
@@ -219,41 +261,41 @@ bool Collection::MostlyDead(const Generation& generation) {
 
 bool Collection::WantsSealing(const Generation& generation) const {
   return MostlyDead(generation) ||
-         generation.delta->live() >=
-             std::max(options_.seal_passages, MinSealPassages(generation));
+         generation.delta->live() >= (generation.segments.empty()
+                                          ? MinCodebookPassages()
+                                          : options_.seal_passages);
 }
 
-size_t Collection::MinSealPassages(const Generation& generation) const {
-  if (!generation.segments.empty()) {
-    return 0;
-  }
-  return std::max(
-      options_.seal_passages,
-      MinTrainingVectors(ShapeOf(config_.profile, config_.model.dimension)));
+CodeShape Collection::Shape() const {
+  return ShapeOf(config_.profile, config_.model.dimension);
 }
 
-absl::StatusOr<CompactResult> Collection::SealAll(CompactRequest& request) {
+size_t Collection::MinCodebookPassages() const {
+  return std::max(options_.seal_passages, MinTrainingVectors(Shape()));
+}
+
+absl::StatusOr<CompactResult> Collection::ServeCompact(
+    CompactRequest& request) {
   const std::shared_ptr<const Generation> generation = CurrentGeneration();
-  const size_t live = generation->delta->live();
-  const auto& segments = generation->segments;
-  if (live < MinSealPassages(*generation)) {
-    return CompactResult{.delta_passages = live};
-  }
-  if (live == 0 && segments.size() == 1 && generation->dead.size() == 0) {
-    return CompactResult{};
-  }
-  CompactProgress progress = {.passages = live + SealedPassages(segments) -
+  CompactProgress progress = {.passages = generation->delta->live() +
+                                          SealedPassages(generation->segments) -
                                           generation->dead.size()};
-  return Seal(
-      *generation, segments,
-      {.threads = options_.seal_threads,
-       .cancelled =
-           [&] { return cancel_background_.load() || request.cancelled(); },
-       .progress =
-           [&](SealPhase phase) {
-             progress.phase = phase;
-             request.progress(progress);
-           }});
+  const SealControl control = {
+      .threads = options_.seal_threads,
+      .cancelled =
+          [&] { return cancel_background_.load() || request.cancelled(); },
+      .progress =
+          [&](SealPhase phase) {
+            progress.phase = phase;
+            request.progress(progress);
+          }};
+  if (!request.options.recompute) {
+    return SealByCodebook(control);
+  }
+  return SealRecomputed(*generation, control, [&](size_t recomputed) {
+    progress.recomputed = recomputed;
+    control.progress(SealPhase::kRecomputing);
+  });
 }
 
 absl::StatusOr<CompactResult> Collection::SealDelta() {
@@ -261,36 +303,189 @@ absl::StatusOr<CompactResult> Collection::SealDelta() {
   if (!WantsSealing(*generation)) {
     return CompactResult{};
   }
+  const SealControl control = {
+      .threads = options_.seal_threads,
+      .cancelled = [this] { return cancel_background_.load(); }};
+  if (MostlyDead(*generation)) {
+    return SealByCodebook(control);
+  }
+  PITH_ASSIGN_OR_RETURN(std::optional<SegmentPlan> plan,
+                        PlanDelta(*generation, control));
+  if (!plan) {
+    return CompactResult{.delta_passages = generation->delta->live()};
+  }
   // Segments that are not much larger than what comes from the delta go into
   // the new one, so that there are few and each passage moves O(log n) times.
-  std::vector<std::shared_ptr<const Segment>> replaced = generation->segments;
+  Segments replaced = WithCodebook(generation->segments, plan->codebook);
   std::sort(replaced.begin(), replaced.end(), [](const auto& a, const auto& b) {
     return std::pair(a->size(), a->number()) <
            std::pair(b->size(), b->number());
   });
   size_t passages = generation->delta->live();
   size_t count = 0;
-  while (count < replaced.size() &&
-         (MostlyDead(*generation) || replaced[count]->size() <= passages)) {
+  while (count < replaced.size() && replaced[count]->size() <= passages) {
     passages += replaced[count]->size();
     ++count;
   }
   replaced.resize(count);
-  return Seal(*generation, replaced,
-              {.threads = options_.seal_threads,
-               .cancelled = [this] { return cancel_background_.load(); }});
+  AddSegments(*generation, replaced, *plan);
+  return Seal(*std::move(plan), control);
 }
 
-absl::StatusOr<CompactResult> Collection::Seal(
-    const Generation& generation,
-    const std::vector<std::shared_ptr<const Segment>>& replaced,
+absl::StatusOr<CompactResult> Collection::SealByCodebook(
     const SealControl& control) {
+  CompactResult result;
+  const auto seal = [&](SegmentPlan plan) -> absl::Status {
+    PITH_ASSIGN_OR_RETURN(const CompactResult sealed,
+                          Seal(std::move(plan), control));
+    result.sealed_passages += sealed.sealed_passages;
+    result.segment_passages += sealed.segment_passages;
+    result.segments += sealed.segments;
+    result.replaced_segments += sealed.replaced_segments;
+    result.trained_codebook |= sealed.trained_codebook;
+    return absl::OkStatus();
+  };
+  const std::shared_ptr<const Generation> generation = CurrentGeneration();
+  std::shared_ptr<const Codebook> of_delta;
+  if (generation->delta->live() > 0) {
+    PITH_ASSIGN_OR_RETURN(std::optional<SegmentPlan> plan,
+                          PlanDelta(*generation, control));
+    if (plan) {
+      of_delta = plan->codebook;
+      AddSegments(*generation, WithCodebook(generation->segments, of_delta),
+                  *plan);
+      PITH_RETURN_IF_ERROR(seal(*std::move(plan)));
+    } else {
+      result.delta_passages = generation->delta->live();
+    }
+  }
+  for (const auto& codebook : CodebooksOf(generation->segments)) {
+    if (codebook == of_delta) {
+      continue;
+    }
+    // As they are by now.
+    const std::shared_ptr<const Generation> now = CurrentGeneration();
+    const Segments segments = WithCodebook(now->segments, codebook);
+    if (segments.size() > 1 || HasDead(segments, now->dead)) {
+      SegmentPlan plan = {.codebook = codebook};
+      AddSegments(*now, segments, plan);
+      PITH_RETURN_IF_ERROR(seal(std::move(plan)));
+    }
+  }
+  return result;
+}
+
+absl::StatusOr<CompactResult> Collection::SealRecomputed(
+    const Generation& generation, const SealControl& control,
+    absl::FunctionRef<void(size_t)> recomputed) {
+  SegmentPlan plan;
+  AddDelta(LiveCodes(codec_, *generation.delta), plan);
+  AddSegments(generation, generation.segments, plan);
+  std::vector<PassageId> ids;
+  for (const CodedPassages& part : std::exchange(plan.parts, {})) {
+    ids.insert(ids.end(), part.passages.begin(), part.passages.end());
+  }
+  if (ids.size() < MinCodebookPassages()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "to compact collection \"", config_.name,
+        "\" with recomputed vectors takes a codebook, which is trained on ",
+        MinCodebookPassages(), " passages or more; it has ", ids.size()));
+  }
+  std::sort(ids.begin(), ids.end());
+
+  const RequestContext context = {.cancelled = control.cancelled,
+                                  .priority = EmbedPriority::kIngest};
+  CodedPassages codes = {.codec = codec_};
+  const size_t bytes = codec_->code_bytes();
+  absl::flat_hash_set<PassageId> deleted(ids.begin(), ids.end());
+  VectorCounts counts;
+  for (size_t begin = 0; begin < ids.size(); begin += kRecomputedAtOnce) {
+    recomputed(begin);
+    PITH_ASSIGN_OR_RETURN(
+        const std::vector<Passage> passages,
+        ReadExisting(std::span(ids).subspan(
+            begin, std::min(kRecomputedAtOnce, ids.size() - begin))));
+    if (passages.empty()) {
+      continue;
+    }
+    PITH_ASSIGN_OR_RETURN(const Matrix vectors,
+                          exact_vectors_.Get(passages, context, counts));
+    for (size_t i = 0; i < passages.size(); ++i) {
+      deleted.erase(passages[i].id);
+      codes.passages.push_back(passages[i].id);
+      codes.codes.resize(codes.codes.size() + bytes);
+      codec_->Encode(vectors.row(i), std::span(codes.codes).last(bytes));
+    }
+  }
+  // What was deleted by now is in neither the delta nor the new segment.
+  std::erase_if(plan.write.from_delta, [&deleted](PassageId passage) {
+    return deleted.erase(passage) > 0;
+  });
+  plan.write.dropped.insert(plan.write.dropped.end(), deleted.begin(),
+                            deleted.end());
+  PITH_ASSIGN_OR_RETURN(plan.codebook,
+                        TrainFromCodes(codes, Shape(), kSeed, control));
+  plan.trained_codebook = true;
+  plan.parts.push_back(std::move(codes));
+  return Seal(std::move(plan), control);
+}
+
+absl::StatusOr<std::optional<Collection::SegmentPlan>> Collection::PlanDelta(
+    const Generation& generation, const SealControl& control) const {
+  CodedPassages codes = LiveCodes(codec_, *generation.delta);
+  const bool enough = codes.passages.size() >= MinCodebookPassages();
+  SegmentPlan plan;
+  if (!generation.segments.empty()) {
+    const auto codebooks = CodebooksOf(generation.segments);
+    PITH_ASSIGN_OR_RETURN(
+        CodebookChoice choice,
+        ChooseCodebook(codes, codebooks, Shape(), kSeed, control));
+    if (choice.misfit) {
+      LOG(INFO) << "collection \"" << config_.name << "\": of "
+                << codebooks.size() << " codebooks the best errs by "
+                << *choice.misfit << " of what one trained on the delta's "
+                << codes.passages.size() << " passages does";
+    }
+    plan.trained_codebook =
+        choice.own != nullptr && codebooks.size() < kMaxCodebooks;
+    plan.codebook = plan.trained_codebook ? std::move(choice.own)
+                                          : std::move(choice.existing);
+    if (plan.trained_codebook && !enough) {
+      return std::nullopt;
+    }
+  } else if (enough) {
+    PITH_ASSIGN_OR_RETURN(plan.codebook,
+                          TrainFromCodes(codes, Shape(), kSeed, control));
+    plan.trained_codebook = true;
+  } else {
+    return std::nullopt;
+  }
+  AddDelta(std::move(codes), plan);
+  return plan;
+}
+
+void Collection::AddDelta(CodedPassages codes, SegmentPlan& plan) {
+  plan.write.from_delta = codes.passages;
+  plan.parts.push_back(std::move(codes));
+}
+
+void Collection::AddSegments(const Generation& generation,
+                             const Segments& segments, SegmentPlan& plan) {
+  for (const auto& segment : segments) {
+    plan.write.replaced.push_back(segment->number());
+    plan.parts.push_back(
+        LiveCodes(*segment, generation.dead, plan.write.dropped));
+  }
+}
+
+absl::StatusOr<CompactResult> Collection::Seal(SegmentPlan plan,
+                                               const SealControl& control) {
   if (commit_unknown_) {
     // Its file may be the manifest's after a restart, until this is durable.
     PITH_RETURN_IF_ERROR(Publish({}));
   }
   absl::StatusOr<CompactResult> result =
-      BuildAndPublish(generation, replaced, control);
+      BuildAndPublish(std::move(plan), control);
   if (!result.ok() && !commit_unknown_) {
     RemoveUnreferencedFiles();
   }
@@ -298,47 +493,29 @@ absl::StatusOr<CompactResult> Collection::Seal(
 }
 
 absl::StatusOr<CompactResult> Collection::BuildAndPublish(
-    const Generation& generation,
-    const std::vector<std::shared_ptr<const Segment>>& replaced,
-    const SealControl& control) {
+    SegmentPlan plan, const SealControl& control) {
   const absl::Time start = absl::Now();
-  CompactResult result = {.sealed_passages = generation.delta->live(),
-                          .replaced_segments = replaced.size()};
-  SealedWrite write;
-  std::vector<CodedPassages> parts;
-  parts.push_back(LiveCodes(codec_, *generation.delta));
-  write.from_delta = parts[0].passages;
-  for (const auto& segment : replaced) {
-    write.replaced.push_back(segment->number());
-    parts.push_back(LiveCodes(*segment, generation.dead, write.dropped));
-  }
-  for (const CodedPassages& part : parts) {
+  SealedWrite& write = plan.write;
+  CompactResult result = {.sealed_passages = write.from_delta.size(),
+                          .replaced_segments = write.replaced.size()};
+  for (const CodedPassages& part : plan.parts) {
     result.segment_passages += part.passages.size();
   }
   if (result.segment_passages > 0) {
-    std::shared_ptr<const Codebook> codebook;
-    if (generation.segments.empty()) {
-      PITH_ASSIGN_OR_RETURN(
-          codebook,
-          TrainFromCodes(parts[0],
-                         ShapeOf(config_.profile, config_.model.dimension),
-                         kSeed, control));
-      result.trained_codebook = true;
-    } else {
-      codebook = generation.segments.back()->codebook();
-    }
+    result.segments = 1;
+    result.trained_codebook = plan.trained_codebook;
     // Also if it was there: the manifest is to name nothing that is not.
-    PITH_RETURN_IF_ERROR(
-        directory_.WriteCodebook(codebook->hash(), codebook->Serialize()));
+    PITH_RETURN_IF_ERROR(directory_.WriteCodebook(plan.codebook->hash(),
+                                                  plan.codebook->Serialize()));
     PITH_ASSIGN_OR_RETURN(
         SegmentContent content,
-        BuildSegment(std::move(parts), codebook, options_.min_graph_passages,
-                     kSeed, control));
+        BuildSegment(std::move(plan.parts), plan.codebook,
+                     options_.min_graph_passages, kSeed, control));
     const uint64_t number = manifest_.next_segment;
     PITH_ASSIGN_OR_RETURN(write.ref, directory_.WriteSegment(number, content));
     PITH_ASSIGN_OR_RETURN(
         write.segment,
-        Segment::Make(number, std::move(content), std::move(codebook)));
+        Segment::Make(number, std::move(content), std::move(plan.codebook)));
   }
   if (control.cancelled()) {
     return absl::CancelledError("sealing was cancelled");

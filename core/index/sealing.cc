@@ -7,12 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-#include "core/base/matrix.h"
-#include "core/base/parallel.h"
-#include "core/base/random.h"
 #include "core/base/status_macros.h"
 #include "core/codes/byte_vectors.h"
-#include "core/codes/codebook_training.h"
 #include "core/graph/build.h"
 
 namespace pith {
@@ -20,24 +16,6 @@ namespace {
 
 // Codes that a thread takes at a time.
 constexpr size_t kGrain = 256;
-
-std::span<const uint8_t> CodeAt(const CodedPassages& passages, size_t i) {
-  const size_t bytes = passages.codec->code_bytes();
-  return std::span(passages.codes).subspan(i * bytes, bytes);
-}
-
-// Ascending positions in [0, count), `wanted` of them at random, or all.
-std::vector<size_t> Sample(size_t count, size_t wanted, uint64_t seed) {
-  std::vector<size_t> positions =
-      RandomPositions(count, std::min(count, wanted), seed);
-  std::sort(positions.begin(), positions.end());
-  return positions;
-}
-
-BuildControl ToBuildControl(const SealControl& control) {
-  return {.threads = static_cast<size_t>(control.threads),
-          .cancelled = control.cancelled};
-}
 
 // Appends `part`, with its codes as `codebook` makes them, to `all`.
 absl::Status Append(const CodedPassages& part,
@@ -53,11 +31,11 @@ absl::Status Append(const CodedPassages& part,
   const size_t first = all.codes.size();
   all.codes.resize(first + part.passages.size() * bytes);
   return ParallelFor(
-      ToBuildControl(control), part.passages.size(), kGrain,
+      control.build(), part.passages.size(), kGrain,
       [&](size_t /*worker*/, size_t begin, size_t end) {
         std::vector<float> vector(static_cast<size_t>(codebook->dimension()));
         for (size_t i = begin; i < end; ++i) {
-          part.codec->Decode(CodeAt(part, i), vector);
+          part.codec->Decode(part.code(i), vector);
           codebook->Encode(
               vector, std::span(all.codes).subspan(first + i * bytes, bytes));
         }
@@ -72,36 +50,13 @@ CodedPassages Reordered(const CodedPassages& passages,
   result.codes.reserve(passages.codes.size());
   for (const size_t i : order) {
     result.passages.push_back(passages.passages[i]);
-    const std::span<const uint8_t> code = CodeAt(passages, i);
+    const std::span<const uint8_t> code = passages.code(i);
     result.codes.insert(result.codes.end(), code.begin(), code.end());
   }
   return result;
 }
 
 }  // namespace
-
-absl::StatusOr<std::shared_ptr<const Codebook>> TrainFromCodes(
-    const CodedPassages& passages, const CodeShape& shape, uint64_t seed,
-    const SealControl& control) {
-  control.progress(SealPhase::kTraining);
-  const TrainingOptions options = {.shape = shape,
-                                   .seed = seed,
-                                   .threads = control.threads,
-                                   .cancelled = control.cancelled};
-  const std::vector<size_t> sample =
-      Sample(passages.passages.size(),
-             options.max_vectors + kCalibrationVectors, seed);
-  Matrix vectors(sample.size(),
-                 static_cast<size_t>(passages.codec->dimension()));
-  PITH_RETURN_IF_ERROR(ParallelFor(
-      ToBuildControl(control), sample.size(), kGrain,
-      [&](size_t /*worker*/, size_t begin, size_t end) {
-        for (size_t i = begin; i < end; ++i) {
-          passages.codec->Decode(CodeAt(passages, sample[i]), vectors.row(i));
-        }
-      }));
-  return TrainCodebook(vectors, options);
-}
 
 absl::StatusOr<SegmentContent> BuildSegment(
     std::vector<CodedPassages> parts,
@@ -131,14 +86,14 @@ absl::StatusOr<SegmentContent> BuildSegment(
                          .code_bytes = codebook->code_bytes()};
   if (count >= min_graph_passages) {
     control.progress(SealPhase::kBuilding);
-    const BuildControl build_control = ToBuildControl(control);
+    const BuildControl build_control = control.build();
     ByteVectors vectors(count, codebook->dimension());
     PITH_RETURN_IF_ERROR(ParallelFor(
         build_control, count, kGrain,
         [&](size_t /*worker*/, size_t begin, size_t end) {
           std::vector<float> vector(static_cast<size_t>(codebook->dimension()));
           for (size_t i = begin; i < end; ++i) {
-            codebook->Decode(CodeAt(all, i), vector);
+            codebook->Decode(all.code(i), vector);
             vectors.Set(i, vector);
           }
         }));

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 
 #include "core/base/ids.h"
+#include "core/base/parallel.h"
 #include "core/codes/codebook.h"
 #include "core/codes/codec.h"
 #include "core/index/segment_file.h"
@@ -20,7 +21,13 @@ namespace pith {
 // From codes of the delta and of segments to a segment. Neither vectors nor the
 // model are needed: codes decode to what a graph and other codes are made from.
 
-enum class SealPhase { kTraining, kEncoding, kBuilding, kWriting };
+enum class SealPhase {
+  kRecomputing,
+  kTraining,
+  kEncoding,
+  kBuilding,
+  kWriting
+};
 
 struct SealControl {
   int threads = 1;
@@ -28,6 +35,10 @@ struct SealControl {
   std::function<bool()> cancelled = [] { return false; };
   // Told what begins, from the thread that called.
   std::function<void(SealPhase)> progress = [](SealPhase) {};
+
+  BuildControl build() const {
+    return {.threads = static_cast<size_t>(threads), .cancelled = cancelled};
+  }
 };
 
 // Codes that lie one after another, with their passages.
@@ -35,12 +46,12 @@ struct CodedPassages {
   std::shared_ptr<const Codec> codec;
   std::vector<PassageId> passages;
   std::vector<uint8_t> codes;
-};
 
-// A codebook for what `passages` decode to; of very many, a sample.
-absl::StatusOr<std::shared_ptr<const Codebook>> TrainFromCodes(
-    const CodedPassages& passages, const CodeShape& shape, uint64_t seed,
-    const SealControl& control);
+  std::span<const uint8_t> code(size_t i) const {
+    const size_t bytes = codec->code_bytes();
+    return std::span(codes).subspan(i * bytes, bytes);
+  }
+};
 
 // A segment of all `parts` with codes of `codebook`. Codes that are so already
 // are kept, others are decoded and encoded. Nodes are in order of passage, or

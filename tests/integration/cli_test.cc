@@ -442,6 +442,7 @@ TEST_F(Cli, CompactSaysWhatItDid) {
   done.set_phase(v1::CompactProgress::PHASE_DONE);
   done.set_sealed_passages(12'345);
   done.set_segment_passages(20'000);
+  done.set_segments(1);
   done.set_replaced_segments(2);
   v1::Operation running = Report(v1::Operation::STATE_RUNNING);
   running.mutable_compact()->set_phase(v1::CompactProgress::PHASE_ENCODING);
@@ -449,23 +450,29 @@ TEST_F(Cli, CompactSaysWhatItDid) {
   const Result result = Run({"compact"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.out,
-            "default: 20,000 passages in one segment, 12,345 newly sealed, 2 "
-            "segments replaced; 4.0 s\n");
+            "default: 20,000 passages in 1 new segment, 12,345 newly sealed, "
+            "2 segments replaced; 4.0 s\n");
   EXPECT_EQ(Run({"compact", "notes"}).exit_code, 0);
   EXPECT_EQ(Run({"compact", "-c", "notes"}).exit_code, 0);
   ASSERT_EQ(world_.compacted.size(), 3u);
   EXPECT_EQ(world_.compacted[0].name(), "default");
   EXPECT_EQ(world_.compacted[1].name(), "notes");
   EXPECT_EQ(world_.compacted[2].name(), "notes");
+  EXPECT_FALSE(world_.compacted[2].recompute());
+  EXPECT_EQ(Run({"compact", "--recompute"}).exit_code, 0);
+  EXPECT_TRUE(world_.compacted.back().recompute());
   const auto json = ParseJson(Run({"compact", "--json"}).out);
   EXPECT_EQ(json["operation"]["state"], "STATE_SUCCEEDED");
   EXPECT_EQ(json["operation"]["compact"]["segment_passages"], 20'000);
 
   done.set_replaced_segments(0);
   done.set_trained_codebook(true);
+  done.set_delta_passages(312);
+  done.set_required_passages(10'000);
   world_.reports = {report};
   EXPECT_THAT(Run({"compact"}).out,
-              HasSubstr("12,345 newly sealed, codebook trained; 4.0 s\n"));
+              HasSubstr("12,345 newly sealed, codebook trained; 4.0 s; 312 "
+                        "passages unsealed, as"));
   done.Clear();
   done.set_replaced_segments(1);
   world_.reports = {report};
@@ -487,8 +494,10 @@ TEST_F(Cli, CompactSaysWhenThereIsNothingToDo) {
   world_.reports = {report};
   result = Run({"compact"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("nothing to do: 312 passages, and a "
-                                    "codebook is trained from 10,000 on"));
+  EXPECT_THAT(
+      result.out,
+      HasSubstr("nothing to do: 312 passages unsealed, as a codebook for "
+                "them is trained from 10,000 on"));
 }
 
 TEST_F(Cli, CompactOfAnUnknownCollectionOrThatFailsIsAnError) {
@@ -522,8 +531,9 @@ TEST_F(Cli, CtrlCCancelsACompaction) {
   const Result result = process.Wait();
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_TRUE(world_.cancelled);
-  EXPECT_THAT(result.err, AllOf(HasSubstr("pith: compact default: cancelled\n"),
-                                HasSubstr("the collection is as it was")));
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("pith: compact default: cancelled\n"),
+                    HasSubstr("what was not finished is as it was")));
 }
 
 TEST_F(Cli, AddSaysWhenThereIsNothingToDo) {

@@ -790,8 +790,9 @@ TEST_F(DaemonTest, CompactingSaysWhyItDoesNothing) {
   ASSERT_OK(WaitUntilSearchable("notes"));
   const ProcessResult few = Pith({"compact", "notes"});
   EXPECT_EQ(few.exit_code, 0) << few.err;
-  EXPECT_THAT(few.out, HasSubstr("notes: nothing to do: 20 passages, and a "
-                                 "codebook is trained from 10,000 on"));
+  EXPECT_THAT(few.out,
+              HasSubstr("notes: nothing to do: 20 passages unsealed, as a "
+                        "codebook for them is trained from 10,000 on"));
   const ProcessResult unknown = Pith({"compact", "unknown"});
   EXPECT_EQ(unknown.exit_code, 2);
   EXPECT_THAT(unknown.err, HasSubstr("\"unknown\" does not exist"));

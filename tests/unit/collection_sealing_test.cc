@@ -128,10 +128,22 @@ class CollectionSealingTest : public testing::Test {
                         " item", i);
   }
 
-  void Put(int begin, int end) {
+  // Sums of a few words only, unlike Text's.
+  static std::string OtherText(int i) {
+    std::string text = "other";
+    for (int word = 0; word < 8; ++word) {
+      for (int n = (i * (2 * word + 3) + i / 11) % 5; n > 0; --n) {
+        absl::StrAppend(&text, " other", word);
+      }
+    }
+    return text;
+  }
+
+  void Put(int begin, int end, const std::string& prefix = "doc",
+           std::string (*text)(int) = Text) {
     for (int i = begin; i < end; ++i) {
       collection_->Put(
-          {.id = absl::StrCat("doc", i), .text = Text(i)},
+          {.id = absl::StrCat(prefix, i), .text = text(i)},
           [](const absl::StatusOr<PutResult>& result) { EXPECT_OK(result); });
       // Writes are applied in order: waiting for one waits for those before.
       if (i % 500 == 499) {
@@ -144,8 +156,10 @@ class CollectionSealingTest : public testing::Test {
 
   absl::StatusOr<CompactResult> Compact(
       std::function<void(const CompactProgress&)> progress =
-          [](const CompactProgress&) {}) {
-    return collection_->Compact([] { return false; }, std::move(progress));
+          [](const CompactProgress&) {},
+      const CompactOptions& options = {}) {
+    return collection_->Compact(
+        options, [] { return false; }, std::move(progress));
   }
 
   std::vector<std::string> Find(const std::string& text,
@@ -363,11 +377,11 @@ TEST_F(CollectionSealingTest, ACancelledCompactionChangesNothing) {
   StartSealed();
   Put(kEnough, kEnough + 5);
   std::atomic<bool> cancelled = false;
-  const absl::StatusOr<CompactResult> result =
-      collection_->Compact([&] { return cancelled.load(); },
-                           [&](const CompactProgress& progress) {
-                             cancelled = progress.phase == SealPhase::kWriting;
-                           });
+  const absl::StatusOr<CompactResult> result = collection_->Compact(
+      {}, [&] { return cancelled.load(); },
+      [&](const CompactProgress& progress) {
+        cancelled = progress.phase == SealPhase::kWriting;
+      });
   EXPECT_THAT(result, StatusIs(absl::StatusCode::kCancelled, "cancelled"));
   EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
   EXPECT_EQ(collection_->GetStatus().segments, 1);
@@ -442,6 +456,128 @@ TEST_F(CollectionSealingTest, AfterAFailedCommitNoFileIsWrittenTwice) {
   EXPECT_EQ(collection_->GetStatus().delta_passages, 0);
   ASSERT_OK(Open());
   EXPECT_EQ(collection_->GetStatus().sealed_passages, kEnough + 5);
+}
+
+TEST_F(CollectionSealingTest, PassagesOfAnotherKindGetACodebookOfTheirOwn) {
+  StartSealed();
+  // As many as it takes to compare codebooks, and more of those that there are.
+  const int others = 1200;
+  AllowSealing(others + 20);
+  Put(0, others, "other", OtherText);
+  absl::StatusOr<CompactResult> result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->delta_passages, others) << "too few to train a codebook";
+  EXPECT_EQ(collection_->GetStatus().segments, 1);
+  EXPECT_EQ(collection_->GetStatus().delta_passages, others);
+
+  AllowSealing(others);
+  result = Compact();
+  ASSERT_OK(result);
+  const auto check = [&](size_t passages) {
+    const CollectionStatus status = collection_->GetStatus();
+    EXPECT_EQ(status.segments, 2);
+    EXPECT_EQ(status.codebooks, 2);
+    EXPECT_EQ(status.sealed_passages, passages);
+    EXPECT_EQ(status.delta_passages, 0);
+    EXPECT_THAT(Find(Text(5)), Contains("doc5"));
+    EXPECT_THAT(Find(OtherText(5)), Contains("other5"));
+  };
+  check(kEnough + others);
+  ASSERT_OK(Open());
+  check(kEnough + others);
+  EXPECT_THAT(Files(), SizeIs(4));
+
+  // Each kind goes to the codebook that fits it, also when it is too small to
+  // train one.
+  Put(others, others + 30, "other", OtherText);
+  result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segment_passages, others + 30);
+  EXPECT_FALSE(result->trained_codebook);
+  Put(kEnough, kEnough + 30);
+  result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segment_passages, kEnough + 30);
+  check(kEnough + others + 60);
+
+  // Of a codebook without new passages, what was deleted goes.
+  ASSERT_OK(collection_->DeleteAndWait({"other7"}));
+  Put(kEnough + 30, kEnough + 40);
+  result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segments, 2);
+  EXPECT_EQ(result->replaced_segments, 2);
+  EXPECT_EQ(collection_->GetStatus().dead_passages, 0);
+  check(kEnough + others + 69);
+  result = Compact();
+  ASSERT_OK(result);
+  EXPECT_EQ(result->segments, 0) << "there was nothing to do";
+}
+
+TEST_F(CollectionSealingTest, WhatIsRecomputedHasOneCodebook) {
+  StartSealed();
+  AllowSealing(1200);
+  Put(0, 1200, "other", OtherText);
+  ASSERT_OK(Compact());
+  ASSERT_EQ(collection_->GetStatus().codebooks, 2);
+  Put(kEnough, kEnough + 20);
+  ASSERT_OK(collection_->DeleteAndWait({"doc3"}));
+  const size_t embedded = embedder_.ingested();
+  bool early = true;
+  const absl::StatusOr<CompactResult> result = Compact(
+      [&](const CompactProgress& progress) {
+        // Of a segment and of the delta, before and after they are read.
+        if (progress.phase == SealPhase::kRecomputing && early) {
+          early = false;
+          EXPECT_OK(collection_->DeleteAndWait({"doc4", "doc1105"}));
+        } else if (progress.phase == SealPhase::kWriting) {
+          EXPECT_EQ(progress.passages, kEnough + 1200 + 19);
+          EXPECT_OK(collection_->DeleteAndWait({"doc6", "doc1106"}));
+        }
+      },
+      {.recompute = true});
+  ASSERT_OK(result);
+  EXPECT_TRUE(result->trained_codebook);
+  EXPECT_EQ(result->segment_passages, kEnough + 1200 + 17);
+  EXPECT_EQ(embedder_.ingested(), embedded + kEnough + 1200 + 17);
+  const auto check = [&] {
+    const CollectionStatus status = collection_->GetStatus();
+    EXPECT_EQ(status.segments, 1);
+    EXPECT_EQ(status.codebooks, 1);
+    EXPECT_EQ(status.sealed_passages, kEnough + 1200 + 17);
+    EXPECT_EQ(status.dead_passages, 2);
+    EXPECT_EQ(status.delta_passages, 0);
+    for (const int gone : {3, 4, 6, 1105, 1106}) {
+      EXPECT_THAT(Find(Text(gone)), Not(Contains(absl::StrCat("doc", gone))));
+    }
+    EXPECT_THAT(Find(Text(1107)), Contains("doc1107"));
+    EXPECT_THAT(Find(Text(5)), Contains("doc5"));
+    EXPECT_THAT(Find(OtherText(5)), Contains("other5"));
+  };
+  check();
+  ASSERT_OK(Open());
+  check();
+  EXPECT_THAT(Files(), SizeIs(2));
+}
+
+TEST_F(CollectionSealingTest, RecomputingThatFailsChangesNothing) {
+  StartSealed();
+  Put(kEnough, kEnough + 5);
+  const auto recompute = [this] {
+    return Compact([](const CompactProgress&) {}, {.recompute = true});
+  };
+  embedder_.set_failure([](std::span<const std::string_view>) {
+    return absl::UnavailableError("the model is gone");
+  });
+  EXPECT_THAT(recompute(), StatusIs(absl::StatusCode::kUnavailable, "gone"));
+  EXPECT_EQ(collection_->GetStatus().segments, 1);
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
+  embedder_.set_failure(nullptr);
+  AllowSealing(2 * kEnough);
+  EXPECT_THAT(recompute(),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "trained on 2200 passages or more; it has 1105"));
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
 }
 
 TEST_F(CollectionSealingTest, AFailureToWriteLosesNothingAndIsReported) {
