@@ -11,7 +11,7 @@ namespace {
 
 // What CompactCollection starts.
 absl::Status Compact(Collection& collection, const CompactOptions& options,
-                     size_t required_passages, Operation& operation) {
+                     Operation& operation) {
   PITH_ASSIGN_OR_RETURN(
       const CompactResult result,
       collection.Compact(
@@ -20,9 +20,8 @@ absl::Status Compact(Collection& collection, const CompactOptions& options,
             operation.Update(
                 [&](v1::CompactProgress& shown) { shown = ToProto(progress); });
           }));
-  operation.Update([&](v1::CompactProgress& shown) {
-    shown = ToProto(result, required_passages);
-  });
+  operation.Update(
+      [&](v1::CompactProgress& shown) { shown = ToProto(result); });
   return absl::OkStatus();
 }
 
@@ -94,10 +93,9 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::CompactCollection(
             operations_.Start(
                 request->name(), "",
                 [handle = std::move(handle),
-                 options = CompactOptions{.recompute = request->recompute()},
-                 required =
-                     collections_.options().seal_passages](Operation& self) {
-                  return Compact(handle->collection(), options, required, self);
+                 options = CompactOptions{.recompute = request->recompute()}](
+                    Operation& self) {
+                  return Compact(handle->collection(), options, self);
                 }));
         // Says what kind it is even while it waits for a thread.
         operation->Update([](v1::CompactProgress&) {});

@@ -426,8 +426,7 @@ v1::CompactProgress ToProto(const CompactProgress& progress) {
   return proto;
 }
 
-v1::CompactProgress ToProto(const CompactResult& result,
-                            size_t required_passages) {
+v1::CompactProgress ToProto(const CompactResult& result) {
   v1::CompactProgress proto;
   proto.set_phase(v1::CompactProgress::PHASE_DONE);
   proto.set_passages(static_cast<int64_t>(result.segment_passages));
@@ -438,7 +437,7 @@ v1::CompactProgress ToProto(const CompactResult& result,
   proto.set_trained_codebook(result.trained_codebook);
   if (result.delta_passages > 0) {
     proto.set_delta_passages(static_cast<int64_t>(result.delta_passages));
-    proto.set_required_passages(static_cast<int64_t>(required_passages));
+    proto.set_required_passages(static_cast<int64_t>(result.required_passages));
   }
   return proto;
 }

@@ -52,10 +52,8 @@ v1::IngestResponse ToProto(const std::string& id,
                            const absl::StatusOr<PutResult>& result);
 v1::SearchHit ToProto(SearchHit&& hit);
 v1::CompactProgress ToProto(const CompactProgress& progress);
-// What is to be known at the end; `required_passages` are those that a codebook
-// takes to be trained on.
-v1::CompactProgress ToProto(const CompactResult& result,
-                            size_t required_passages);
+// What is to be known at the end.
+v1::CompactProgress ToProto(const CompactResult& result);
 v1::Collection ToProto(const CollectionRegistry::Listing& listing);
 v1::ModelInfo ToProto(const ModelDescription& model);
 v1::VectorCache ToProto(const VectorCache::Status& cache);

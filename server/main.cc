@@ -19,7 +19,6 @@
 #include "core/base/paths.h"
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
-#include "core/codes/codebook_training.h"
 #include "core/storage/rocksdb_store.h"
 #include "server/local_models.h"
 #include "server/server.h"
@@ -259,12 +258,10 @@ int main(int argc, char** argv) {
                  "Threads that run requests")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  // No codebook is trained on fewer.
-  const size_t least_to_seal = pith::MinTrainingVectors(pith::CodeShape());
   app.add_option("--seal-passages", flags.seal_passages,
                  "Passages that a collection gathers before they are sealed "
-                 "into a segment")
-      ->check(CLI::Range(least_to_seal, size_t{1} << 30))
+                 "into a segment; a codebook takes 1,024 at least")
+      ->check(CLI::Range(size_t{1}, size_t{1} << 30))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 

@@ -181,8 +181,9 @@ struct CompactResult {
   size_t replaced_segments = 0;
   bool trained_codebook = false;
   // Passages that stay in the delta since no codebook fits them and they are
-  // too few to train one.
+  // too few to train one, and how many it takes.
   size_t delta_passages = 0;
+  size_t required_passages = 0;
 };
 
 // Documents that share one model, with the index over their passages.

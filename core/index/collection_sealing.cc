@@ -312,7 +312,8 @@ absl::StatusOr<CompactResult> Collection::SealDelta() {
   PITH_ASSIGN_OR_RETURN(std::optional<SegmentPlan> plan,
                         PlanDelta(*generation, control));
   if (!plan) {
-    return CompactResult{.delta_passages = generation->delta->live()};
+    return CompactResult{.delta_passages = generation->delta->live(),
+                         .required_passages = MinCodebookPassages()};
   }
   // Segments that are not much larger than what comes from the delta go into
   // the new one, so that there are few and each passage moves O(log n) times.
@@ -357,6 +358,7 @@ absl::StatusOr<CompactResult> Collection::SealByCodebook(
       PITH_RETURN_IF_ERROR(seal(*std::move(plan)));
     } else {
       result.delta_passages = generation->delta->live();
+      result.required_passages = MinCodebookPassages();
     }
   }
   for (const auto& codebook : CodebooksOf(generation->segments)) {
