@@ -110,6 +110,8 @@ absl::StatusOr<std::optional<VectorSource>> VectorSourceFromProto(
       return VectorSource::kStoredF16;
     case v1::VECTOR_SOURCE_STORED_I8:
       return VectorSource::kStoredI8;
+    case v1::VECTOR_SOURCE_STORED_HUBS:
+      return VectorSource::kStoredHubs;
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("vector source ", static_cast<int>(source),
@@ -125,6 +127,8 @@ v1::VectorSource ToProto(VectorSource source) {
       return v1::VECTOR_SOURCE_STORED_F16;
     case VectorSource::kStoredI8:
       return v1::VECTOR_SOURCE_STORED_I8;
+    case VectorSource::kStoredHubs:
+      return v1::VECTOR_SOURCE_STORED_HUBS;
   }
   return v1::VECTOR_SOURCE_UNSPECIFIED;
 }

@@ -86,6 +86,8 @@ std::string VectorsName(v1::VectorSource source) {
       return "f16";
     case v1::VECTOR_SOURCE_STORED_I8:
       return "i8";
+    case v1::VECTOR_SOURCE_STORED_HUBS:
+      return "hubs";
     default:
       return "unknown";
   }
@@ -95,7 +97,7 @@ std::string VectorsName(v1::VectorSource source) {
 v1::VectorSource VectorsArgument(const std::string& name) {
   for (const v1::VectorSource source :
        {v1::VECTOR_SOURCE_RECOMPUTE, v1::VECTOR_SOURCE_STORED_F16,
-        v1::VECTOR_SOURCE_STORED_I8}) {
+        v1::VECTOR_SOURCE_STORED_I8, v1::VECTOR_SOURCE_STORED_HUBS}) {
     if (name == VectorsName(source)) {
       return source;
     }

@@ -184,8 +184,9 @@ void Define(CLI::App& app, CommandLine& line) {
                    "Where exact vectors come from. recompute: the model, "
                    "nothing is stored (default, unless recomputing costs "
                    "money); f16, i8: stored, two or one bytes a dimension and "
-                   "passage")
-      ->check(CLI::IsMember({"recompute", "f16", "i8"}));
+                   "passage; hubs: stored for the 2 % that graphs of large "
+                   "segments lead to most")
+      ->check(CLI::IsMember({"recompute", "f16", "i8", "hubs"}));
   AddCommand(*collection, line, "list", "List collections", ListCollections);
   AddCommand(*collection, line, "delete",
              "Delete a collection and its documents, for good",

@@ -68,7 +68,7 @@ class Collection::Transaction {
   StoreCounts& counts() { return batch_.counts; }
   bool empty() const {
     return batch_.put_documents.empty() && batch_.erase_documents.empty() &&
-           batch_.put_codes.empty();
+           batch_.put_codes.empty() && batch_.put_vectors.empty();
   }
 
  private:
@@ -621,6 +621,9 @@ void Collection::ApplyIndexed(IndexedWrite write) {
       }
     }
   }
+  if (status.ok() && !write.hub_vectors.empty()) {
+    status = AddHubVectors(std::move(write.hub_vectors), transaction.batch());
+  }
   if (status.ok() && !transaction.empty()) {
     status = CommitAndPublish(transaction, Durability::kBuffered);
   }
@@ -650,6 +653,22 @@ void Collection::ApplyIndexed(IndexedWrite write) {
   NotifyIfSearchable();
 }
 
+absl::Status Collection::AddHubVectors(std::vector<StoreBatch::Vector> vectors,
+                                       StoreBatch& batch) const {
+  std::vector<PassageId> ids;
+  for (const StoreBatch::Vector& vector : vectors) {
+    ids.push_back(vector.id);
+  }
+  PITH_ASSIGN_OR_RETURN(const std::vector<std::optional<Passage>> passages,
+                        store_->GetPassages(ids));
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    if (passages[i]) {
+      batch.put_vectors.push_back(std::move(vectors[i]));
+    }
+  }
+  return absl::OkStatus();
+}
+
 void Collection::NotifyIfSearchable() {
   std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters;
   uint64_t failed = 0;
@@ -670,7 +689,10 @@ void Collection::RunIndexer() {
   SetThreadName("indexer");
   absl::Duration retry_delay = absl::ZeroDuration();
   while (WaitForWork(retry_delay)) {
-    const absl::Status status = EmbedPending();
+    absl::Status status = EmbedPending();
+    if (status.ok()) {
+      status = EmbedHubs();
+    }
     if (status.ok()) {
       retry_delay = absl::ZeroDuration();
       continue;
@@ -705,7 +727,8 @@ bool Collection::WaitForWork(absl::Duration retry_delay) {
       // A pass starts when all of the last one's writes are applied, so that no
       // passage is in two.
       while (!stopping_ && unsettled == 0 &&
-             (indexed_in_flight_ > 0 || counts_.pending <= failed_.size())) {
+             (indexed_in_flight_ > 0 ||
+              (counts_.pending <= failed_.size() && hubs_.empty()))) {
         if (indexed_in_flight_ == 0 &&
             unsettled_bytes_ >= std::max(kMinUnsettledBytes,
                                          counts_.text_bytes / kUnsettledPart)) {
@@ -781,22 +804,74 @@ absl::Status Collection::EmbedPending() {
   }
 }
 
+absl::Status Collection::EmbedHubs() {
+  std::vector<PassageId> ids;
+  {
+    MutexLock lock(mutex_);
+    const size_t count = std::min(hubs_.size(), kEmbedBatchPassages);
+    ids.assign(hubs_.end() - static_cast<ptrdiff_t>(count), hubs_.end());
+  }
+  if (ids.empty()) {
+    return absl::OkStatus();
+  }
+  PITH_ASSIGN_OR_RETURN(const std::vector<std::optional<std::string>> stored,
+                        store_->GetVectors(ids));
+  std::vector<PassageId> missing;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!stored[i]) {
+      missing.push_back(ids[i]);
+    }
+  }
+  PITH_ASSIGN_OR_RETURN(const std::vector<Passage> passages,
+                        ReadExisting(missing));
+  IndexedWrite write;
+  if (!passages.empty()) {
+    const absl::StatusOr<Matrix> vectors =
+        EmbedPassages(passages, IngestContext());
+    // One that cannot be embedded now is no hub.
+    if (!vectors.ok() && !IsAboutPassages(vectors.status())) {
+      return vectors.status();
+    }
+    for (size_t i = 0; vectors.ok() && i < passages.size(); ++i) {
+      write.hub_vectors.push_back(
+          {.id = passages[i].id,
+           .bytes = EncodeStoredVector(vectors->row(i), VectorFormat::kF16,
+                                       embedder_.precision())});
+    }
+  }
+  const absl::flat_hash_set<PassageId> done(ids.begin(), ids.end());
+  MutexLock lock(mutex_);
+  // There may be others since.
+  std::erase_if(hubs_, [&done](PassageId id) { return done.contains(id); });
+  if (!write.hub_vectors.empty()) {
+    ++indexed_in_flight_;
+    queue_.push_back({.write = std::move(write)});
+    write_queued_.Signal();
+  }
+  return absl::OkStatus();
+}
+
+RequestContext Collection::IngestContext() {
+  return {.cancelled =
+              [this] {
+                MutexLock lock(mutex_);
+                return stopping_;
+              },
+          .priority = EmbedPriority::kIngest};
+}
+
 absl::Status Collection::EmbedInto(std::span<const Passage> passages,
                                    IndexedWrite& write) {
-  RequestContext context;
-  context.priority = EmbedPriority::kIngest;
-  context.cancelled = [this] {
-    MutexLock lock(mutex_);
-    return stopping_;
-  };
-  const absl::StatusOr<Matrix> vectors = EmbedPassages(passages, context);
+  const absl::StatusOr<Matrix> vectors =
+      EmbedPassages(passages, IngestContext());
   if (vectors.ok()) {
     for (size_t i = 0; i < passages.size(); ++i) {
       std::string code(codec_->code_bytes(), '\0');
       codec_->Encode(vectors->row(i),
                      {reinterpret_cast<uint8_t*>(code.data()), code.size()});
       write.codes.push_back({.id = passages[i].id, .bytes = std::move(code)});
-      if (config_.vector_source != VectorSource::kRecompute) {
+      if (config_.vector_source == VectorSource::kStoredF16 ||
+          config_.vector_source == VectorSource::kStoredI8) {
         write.vectors.push_back(
             {.id = passages[i].id,
              .bytes = EncodeStoredVector(

@@ -317,6 +317,8 @@ class Collection {
     // Of the same passages if vectors are stored, else none.
     std::vector<StoreBatch::Vector> vectors;
     std::vector<std::pair<PassageId, absl::Status>> failures;
+    // Of passages that have their codes.
+    std::vector<StoreBatch::Vector> hub_vectors;
   };
   // A segment whose file is durable, to be published in place of others.
   struct SealedWrite {
@@ -329,6 +331,10 @@ class Collection {
     std::vector<PassageId> dropped;
     // Segments that it replaces.
     std::vector<uint64_t> replaced;
+    // Its hubs, and those of what it replaces that are none of its, if the
+    // collection stores hubs' vectors.
+    std::vector<PassageId> hubs;
+    std::vector<PassageId> former_hubs;
     std::function<void(const absl::Status&)> done;
   };
   using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite, SealedWrite>;
@@ -380,6 +386,9 @@ class Collection {
   std::vector<QueuedWrite> NextGroup() ABSL_LOCKS_EXCLUDED(mutex_);
   void ApplyPutsAndDeletes(std::vector<QueuedWrite> writes);
   void ApplyIndexed(IndexedWrite write);
+  // Those of passages that still exist.
+  absl::Status AddHubVectors(std::vector<StoreBatch::Vector> vectors,
+                             StoreBatch& batch) const;
   absl::Status ApplySealed(const SealedWrite& write);
   absl::StatusOr<PutResult> AddPut(const DocumentInput& input,
                                    Transaction& transaction);
@@ -397,10 +406,13 @@ class Collection {
   // Indexer thread.
   void RunIndexer();
   absl::Status EmbedPending();
+  // Some of the hubs whose vectors are to be stored.
+  absl::Status EmbedHubs();
   // Embeds `passages` and appends what is found to `write`. An error
   // that may pass is returned, and `write` is then of no use.
   absl::Status EmbedInto(std::span<const Passage> passages,
                          IndexedWrite& write);
+  RequestContext IngestContext();
   // Waits until `retry_delay` is over and a passage is to be embedded, and
   // settles the store when there is time. False if the indexer is to stop.
   bool WaitForWork(absl::Duration retry_delay) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -425,10 +437,9 @@ class Collection {
   absl::StatusOr<std::optional<SegmentPlan>> PlanDelta(
       const Generation& generation, const SealControl& control) const;
   static void AddDelta(CodedPassages codes, SegmentPlan& plan);
-  static void AddSegments(
-      const Generation& generation,
-      const std::vector<std::shared_ptr<const Segment>>& segments,
-      SegmentPlan& plan);
+  void AddSegments(const Generation& generation,
+                   const std::vector<std::shared_ptr<const Segment>>& segments,
+                   SegmentPlan& plan) const;
   absl::StatusOr<CompactResult> Seal(SegmentPlan plan,
                                      const SealControl& control);
   // Seal's own part: may leave files.
@@ -524,6 +535,8 @@ class Collection {
   absl::flat_hash_map<PassageId, absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
   absl::Status embedding_error_ ABSL_GUARDED_BY(mutex_);
   uint64_t embedded_passages_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Whose vectors are to be stored, if they are not.
+  std::vector<PassageId> hubs_ ABSL_GUARDED_BY(mutex_);
   // Bytes of text and codes written since the store was last settled.
   uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters_

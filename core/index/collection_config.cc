@@ -97,7 +97,7 @@ absl::StatusOr<CollectionConfig> DecodeCollectionConfig(
   // Those of the second end here: they could not store vectors.
   if (!decoder.done()) {
     config.vector_source = static_cast<VectorSource>(
-        decoder.Varint(static_cast<uint64_t>(VectorSource::kStoredI8)));
+        decoder.Varint(static_cast<uint64_t>(VectorSource::kStoredHubs)));
   }
   bool probes_sound = true;
   if (!decoder.done()) {

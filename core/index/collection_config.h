@@ -31,6 +31,10 @@ enum class VectorSource {
   kRecompute,  // the model, from the passages' texts
   kStoredF16,  // the store, two bytes an element
   kStoredI8,   // the store, one byte an element
+  // The store, two bytes an element, for the hubs of segments' graphs, which
+  // searches ask for most; else the model. A hub's vector is stored when the
+  // segment is there and nothing else waits to be embedded.
+  kStoredHubs,
 };
 
 // The codes of a profile for vectors of `dimension`: fewer bytes if it is less

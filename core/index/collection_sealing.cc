@@ -156,6 +156,13 @@ absl::Status Collection::LoadSegments(Generation& generation) {
         Segment::Make(ref.number, std::move(content), std::move(codebook)));
     generation.segments.push_back(std::move(segment));
   }
+  if (config_.vector_source == VectorSource::kStoredHubs) {
+    MutexLock lock(mutex_);
+    for (const auto& segment : generation.segments) {
+      const std::vector<PassageId> hubs = segment->Hubs();
+      hubs_.insert(hubs_.end(), hubs.begin(), hubs.end());
+    }
+  }
   absl::flat_hash_set<PassageId> dead;
   PITH_RETURN_IF_ERROR(store_->VisitTombstones([&dead](PassageId passage) {
     dead.insert(passage);
@@ -227,7 +234,9 @@ void Collection::RunSealer() {
     }
     absl::StatusOr<CompactResult> result =
         request != nullptr ? ServeCompact(*request) : SealDelta();
-    const bool failed = !result.ok() && !absl::IsCancelled(result.status());
+    // A precondition is the request's that it does not meet.
+    const bool failed = !result.ok() && !absl::IsCancelled(result.status()) &&
+                        !absl::IsFailedPrecondition(result.status());
     retry_delay = failed ? std::clamp(2 * retry_delay, options_.min_retry_delay,
                                       options_.max_retry_delay)
                          : absl::ZeroDuration();
@@ -472,9 +481,15 @@ void Collection::AddDelta(CodedPassages codes, SegmentPlan& plan) {
 }
 
 void Collection::AddSegments(const Generation& generation,
-                             const Segments& segments, SegmentPlan& plan) {
+                             const Segments& segments,
+                             SegmentPlan& plan) const {
   for (const auto& segment : segments) {
     plan.write.replaced.push_back(segment->number());
+    if (config_.vector_source == VectorSource::kStoredHubs) {
+      const std::vector<PassageId> hubs = segment->Hubs();
+      plan.write.former_hubs.insert(plan.write.former_hubs.end(), hubs.begin(),
+                                    hubs.end());
+    }
     plan.parts.push_back(
         LiveCodes(*segment, generation.dead, plan.write.dropped));
   }
@@ -518,6 +533,13 @@ absl::StatusOr<CompactResult> Collection::BuildAndPublish(
     PITH_ASSIGN_OR_RETURN(
         write.segment,
         Segment::Make(number, std::move(content), std::move(plan.codebook)));
+    if (config_.vector_source == VectorSource::kStoredHubs) {
+      write.hubs = write.segment->Hubs();
+      const absl::flat_hash_set<PassageId> hubs(write.hubs.begin(),
+                                                write.hubs.end());
+      std::erase_if(write.former_hubs,
+                    [&hubs](PassageId id) { return hubs.contains(id); });
+    }
   }
   if (control.cancelled()) {
     return absl::CancelledError("sealing was cancelled");
@@ -573,6 +595,7 @@ absl::Status Collection::ApplySealed(const SealedWrite& write) {
         .push_back(passage);
   }
   batch.erase_tombstones = write.dropped;
+  batch.erase_vectors = write.former_hubs;
   const absl::Status committed = store_->Commit(batch, Durability::kSynced);
   commit_unknown_ = !committed.ok();
   PITH_RETURN_IF_ERROR(committed);
@@ -599,6 +622,7 @@ absl::Status Collection::ApplySealed(const SealedWrite& write) {
   {
     MutexLock lock(mutex_);
     generation_ = std::move(next);
+    hubs_.insert(hubs_.end(), write.hubs.begin(), write.hubs.end());
     // Codes of four bits left the store.
     unsettled_bytes_ += batch.erase_codes.size() * codec_->code_bytes();
     work_changed_.SignalAll();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -55,6 +56,31 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Make(
       segment->passages_.memory_bytes() +
       (segment->graph_ ? segment->graph_->memory_bytes() : 0);
   return segment;
+}
+
+std::vector<PassageId> Segment::Hubs() const {
+  std::vector<PassageId> hubs;
+  if (!graph_) {
+    return hubs;
+  }
+  std::vector<std::pair<size_t, uint32_t>> nodes;
+  nodes.reserve(size());
+  NeighborBuffer buffer;
+  for (uint32_t node = 0; node < size(); ++node) {
+    nodes.emplace_back(graph_->Neighbors(NodeId{node}, buffer).size(), node);
+  }
+  // Most neighbours first, equal ones by number.
+  const auto before = [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  };
+  const auto count = static_cast<ptrdiff_t>(
+      std::ceil(kHubShare * static_cast<double>(nodes.size())));
+  std::partial_sort(nodes.begin(), nodes.begin() + count, nodes.end(), before);
+  hubs.reserve(static_cast<size_t>(count));
+  for (ptrdiff_t i = 0; i < count; ++i) {
+    hubs.push_back(passage(nodes[static_cast<size_t>(i)].second));
+  }
+  return hubs;
 }
 
 void Segment::CopyCode(size_t node, std::span<uint8_t> code) const {

@@ -39,6 +39,10 @@ class Segment {
   size_t size() const { return passages_.size(); }
   const std::shared_ptr<const Codebook>& codebook() const { return codebook_; }
   bool has_graph() const { return graph_.has_value(); }
+  // The passages of the graph's hubs, the share kHubShare of all nodes with the
+  // most neighbours; none without a graph. Takes time as a sort of all nodes.
+  std::vector<PassageId> Hubs() const;
+  static constexpr double kHubShare = 0.02;
   PassageId passage(size_t node) const {
     return passages_[NodeId{static_cast<uint32_t>(node)}];
   }

@@ -60,9 +60,12 @@ struct StoreBatch {
   std::vector<PassageId> erase_passages;
   // Codes of passages that exist and are pending.
   std::vector<Code> put_codes;
-  // Vectors of passages that exist, opaque to the store; they stay until the
-  // passage goes.
+  // Vectors of passages that exist, opaque to the store; they stay until they
+  // are erased or the passage goes.
   std::vector<Vector> put_vectors;
+  // Passages whose vector, if they have one, goes; they stay. None that
+  // put_vectors has.
+  std::vector<PassageId> erase_vectors;
   // Passages whose code goes because a segment has it from now on; they stay,
   // and are not pending.
   std::vector<PassageId> erase_codes;

@@ -625,6 +625,9 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
   for (const StoreBatch::Vector& vector : batch.put_vectors) {
     write.Put(columns[kVectors], EncodePassageKey(vector.id), vector.bytes);
   }
+  for (const PassageId id : batch.erase_vectors) {
+    write.Delete(columns[kVectors], EncodePassageKey(id));
+  }
   for (const PassageId id : batch.erase_codes) {
     write.Delete(columns[kCodes], EncodePassageKey(id));
   }

@@ -60,6 +60,9 @@ class InMemoryPassageStore : public PassageStore {
     for (const StoreBatch::Vector& vector : batch.put_vectors) {
       vectors_[vector.id] = vector.bytes;
     }
+    for (const PassageId id : batch.erase_vectors) {
+      vectors_.erase(id);
+    }
     for (const PassageId id : batch.erase_codes) {
       codes_.erase(id);
     }

@@ -295,6 +295,52 @@ TEST_F(CollectionSealingTest, StoredVectorsOutliveTheirCodesInTheDelta) {
   }
 }
 
+TEST_F(CollectionSealingTest, VectorsOfHubsAloneAreStored) {
+  collection_.reset();
+  fs::remove_all(temp_.path() / "store");
+  config_.vector_source = VectorSource::kStoredHubs;
+  options_.min_graph_passages = 100;
+  ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
+                                 EncodeCollectionConfig(config_), shared_));
+  AllowSealing(kEnough);
+  Put(0, kEnough);
+  const auto stored = [this] {
+    const auto result = collection_->Search(
+        Text(5), {.k = 10, .recall_target = std::nullopt, .rerank = kMaxRerank},
+        {});
+    EXPECT_OK(result);
+    EXPECT_EQ(result->vectors.stored + result->vectors.recomputed,
+              result->passages_reranked);
+    return result->vectors.stored;
+  };
+  // Hubs are 2 % of a segment, less those that were deleted.
+  const auto await = [&](size_t count) {
+    const absl::Time limit = absl::Now() + absl::Seconds(60);
+    while (stored() != count && absl::Now() < limit) {
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    EXPECT_EQ(stored(), count);
+  };
+  EXPECT_EQ(stored(), 0u);
+  ASSERT_OK(Compact());
+  await(22);
+
+  // They are there after a restart, and nothing is embedded for them.
+  const size_t ingested = embedder_.ingested();
+  ASSERT_OK(Open());
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(stored(), 22u);
+  EXPECT_EQ(embedder_.ingested(), ingested);
+
+  // Another segment has other hubs, and the vectors of no others stay.
+  for (int i = 0; i < kEnough; i += 3) {
+    ASSERT_OK(collection_->DeleteAndWait({absl::StrCat("doc", i)}));
+  }
+  Put(kEnough, kEnough + 67);
+  ASSERT_OK(Compact());
+  await(16);
+}
+
 TEST_F(CollectionSealingTest, TooFewPassagesStayInTheDelta) {
   Put(0, 20);
   const absl::StatusOr<CompactResult> result = Compact();
@@ -577,6 +623,7 @@ TEST_F(CollectionSealingTest, RecomputingThatFailsChangesNothing) {
   EXPECT_THAT(recompute(),
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        "trained on 2200 passages or more; it has 1105"));
+  EXPECT_OK(collection_->GetStatus().sealing_error);
   EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
 }
 
