@@ -34,6 +34,7 @@ absl::StatusOr<int64_t> ResidentBytes() {
 AdminServiceImpl::AdminServiceImpl(const std::string& data_directory,
                                    const std::string& socket,
                                    CollectionRegistry& collections,
+                                   SourceRegistry& sources,
                                    OperationRegistry& operations,
                                    ModelProvider& models,
                                    const VectorCache& cache, Executor& executor)
@@ -41,6 +42,7 @@ AdminServiceImpl::AdminServiceImpl(const std::string& data_directory,
       socket_(socket),
       start_time_(absl::Now()),
       collections_(collections),
+      sources_(sources),
       operations_(operations),
       models_(models),
       cache_(cache),
@@ -60,6 +62,11 @@ grpc::ServerUnaryReactor* AdminServiceImpl::GetStatus(
         response->set_resident_bytes(resident);
         for (const auto& listing : collections_.List()) {
           *response->add_collections() = ToProto(listing);
+        }
+        PITH_ASSIGN_OR_RETURN(const std::vector<SourceStatus> sources,
+                              sources_.List(""));
+        for (const SourceStatus& source : sources) {
+          *response->add_sources() = ToProto(source);
         }
         *response->mutable_vector_cache() = ToProto(cache_.status());
         for (const WorkerDescription& worker : models_.Workers()) {

@@ -12,13 +12,14 @@
 #include "server/collection_registry.h"
 #include "server/executor.h"
 #include "server/operations.h"
+#include "server/source_registry.h"
 
 namespace pith {
 
 class AdminServiceImpl : public v1::AdminService::CallbackService {
  public:
   AdminServiceImpl(const std::string& data_directory, const std::string& socket,
-                   CollectionRegistry& collections,
+                   CollectionRegistry& collections, SourceRegistry& sources,
                    OperationRegistry& operations, ModelProvider& models,
                    const VectorCache& cache, Executor& executor);
 
@@ -39,6 +40,7 @@ class AdminServiceImpl : public v1::AdminService::CallbackService {
   const std::string socket_;
   const absl::Time start_time_;
   CollectionRegistry& collections_;
+  SourceRegistry& sources_;
   OperationRegistry& operations_;
   ModelProvider& models_;
   const VectorCache& cache_;

@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "google/rpc/error_details.pb.h"
@@ -15,6 +16,7 @@
 #include "core/base/file.h"
 #include "core/base/reason.h"
 #include "core/base/string_view.h"
+#include "core/text/text_check.h"
 
 namespace pith {
 namespace {
@@ -163,6 +165,15 @@ v1::CompactProgress::Phase ToProto(SealPhase phase) {
   return v1::CompactProgress::PHASE_UNSPECIFIED;
 }
 
+v1::SourceFiles ToProto(const SkippedFiles::Group& group) {
+  v1::SourceFiles proto;
+  proto.set_reason(group.reason);
+  proto.set_count(static_cast<int64_t>(group.count));
+  proto.set_example(PrintableToProto(group.example));
+  proto.set_detail(PrintableToProto(group.detail));
+  return proto;
+}
+
 }  // namespace
 
 google::rpc::Status ToProtoStatus(const absl::Status& status) {
@@ -208,6 +219,11 @@ google::protobuf::Timestamp ToProto(absl::Time time) {
   proto.set_seconds(micros / 1'000'000);
   proto.set_nanos(static_cast<int32_t>(micros % 1'000'000) * 1000);
   return proto;
+}
+
+std::string PrintableToProto(std::string_view text) {
+  return CheckUtf8Text(text).ok() ? std::string(text)
+                                  : absl::CEscape(AbslView(text));
 }
 
 std::string ToProto(const Matrix& vectors) {
@@ -567,6 +583,47 @@ v1::EmbeddingQueue ToProto(const QueueDescription& queue) {
   proto.set_shared_texts(queue.shared_texts);
   proto.set_refused_calls(queue.refused_calls);
   proto.set_dropped_calls(queue.dropped_calls);
+  return proto;
+}
+
+v1::Source ToProto(const SourceStatus& source) {
+  v1::Source proto;
+  proto.set_collection(source.collection);
+  proto.set_path(PrintableToProto(source.path));
+  proto.set_watching(source.watching.ok() ? v1::Source::WATCHING_INOTIFY
+                                          : v1::Source::WATCHING_TIME);
+  proto.set_watching_reason(
+      PrintableToProto(StdView(source.watching.message())));
+  proto.set_seen(source.seen);
+  proto.set_indexed(source.indexed);
+  proto.set_pending_changes(source.pending_changes);
+  proto.set_pending_documents(source.pending_documents);
+  for (const SkippedFiles::Group& group : source.skipped) {
+    *proto.add_skipped() = ToProto(group);
+  }
+  for (const SkippedFiles::Group& group : source.failed) {
+    *proto.add_failed() = ToProto(group);
+  }
+  for (const SkippedFiles::Group& group : source.kept) {
+    *proto.add_kept() = ToProto(group);
+  }
+  if (source.last_reconcile) {
+    const SourceStatus::LastReconcile& last = *source.last_reconcile;
+    v1::Reconcile* reconcile = proto.mutable_last_reconcile();
+    *reconcile->mutable_start_time() = ToProto(last.start);
+    *reconcile->mutable_duration() = ToProto(last.duration);
+    if (!last.status.ok()) {
+      *reconcile->mutable_error() = ToProtoStatus(last.status);
+    }
+    reconcile->set_added(last.progress.added());
+    reconcile->set_updated(last.progress.updated());
+    reconcile->set_unchanged(last.progress.unchanged());
+    reconcile->set_removed(last.progress.removed());
+  }
+  *proto.mutable_next_reconcile_time() = ToProto(source.next_reconcile);
+  if (source.scanning) {
+    *proto.mutable_scanning() = *source.scanning;
+  }
   return proto;
 }
 

@@ -18,8 +18,10 @@
 #include "proto/pith/v1/documents.pb.h"
 #include "proto/pith/v1/operations.pb.h"
 #include "proto/pith/v1/search.pb.h"
+#include "proto/pith/v1/sources.pb.h"
 #include "server/backends.h"
 #include "server/collection_registry.h"
+#include "server/source_registry.h"
 
 namespace pith {
 
@@ -32,6 +34,10 @@ google::rpc::Status ToProtoStatus(const absl::Status& status);
 
 google::protobuf::Duration ToProto(absl::Duration duration);
 google::protobuf::Timestamp ToProto(absl::Time time);
+
+// A path, or words with one in them, as a message can carry it: file names may
+// be any bytes, messages are UTF-8.
+std::string PrintableToProto(std::string_view text);
 
 // Little-endian f32, rows one after another.
 std::string ToProto(const Matrix& vectors);
@@ -59,6 +65,7 @@ v1::ModelInfo ToProto(const ModelDescription& model);
 v1::VectorCache ToProto(const VectorCache::Status& cache);
 v1::Worker ToProto(const WorkerDescription& worker);
 v1::EmbeddingQueue ToProto(const QueueDescription& queue);
+v1::Source ToProto(const SourceStatus& source);
 
 }  // namespace pith
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -46,6 +47,8 @@ struct Flags {
   int vector_cache_mb = 16;
   int request_threads = 4;
   size_t seal_passages = Collection::Options().seal_passages;
+  int reconcile_seconds = 300;
+  std::optional<size_t> max_watches;
 };
 
 std::string Environment(const char* name) {
@@ -181,6 +184,8 @@ absl::Status Run(const Flags& flags) {
       .request_threads = flags.request_threads,
       .collection = {.seal_passages = flags.seal_passages,
                      .seal_threads = flags.threads},
+      .sources = {.reconcile_interval = absl::Seconds(flags.reconcile_seconds),
+                  .max_watches = flags.max_watches},
       .vector_cache_bytes = static_cast<size_t>(flags.vector_cache_mb) << 20};
   LOG(INFO) << "pithd " << PITH_VERSION << ": data " << paths.data_directory
             << ", socket " << paths.socket << ", models "
@@ -263,6 +268,14 @@ int main(int argc, char** argv) {
                  "into a segment; a codebook takes 1,024 at least")
       ->check(CLI::Range(size_t{1}, size_t{1} << 30))
       ->capture_default_str();
+  app.add_option("--reconcile-interval", flags.reconcile_seconds,
+                 "Seconds between two complete comparisons of a watched folder "
+                 "with its documents")
+      ->check(CLI::Range(1, 1 << 30))
+      ->capture_default_str();
+  app.add_option("--max-watches", flags.max_watches,
+                 "Folders that inotify is asked to watch; beyond them changes "
+                 "are found by comparing [as many as the system allows]");
   CLI11_PARSE(app, argc, argv);
 
   const absl::Status status = pith::Run(flags);

@@ -1,19 +1,11 @@
 #include "server/operations_service.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <filesystem>
 #include <memory>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
-#include "core/base/file.h"
 #include "core/base/mutex.h"
 #include "core/base/status_macros.h"
 #include "server/convert.h"
-#include "server/source_scan.h"
 #include "server/unary_call.h"
 
 namespace pith {
@@ -111,35 +103,6 @@ class WatchCall : public grpc::ServerWriteReactor<v1::WatchOperationResponse> {
   bool sent_end_ = false;
 };
 
-absl::Status AddSource(CollectionRegistry& collections,
-                       OperationRegistry& operations,
-                       const v1::AddSourceRequest& request,
-                       v1::AddSourceResponse& response) {
-  const std::filesystem::path path = request.path();
-  if (!path.is_absolute()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("path \"", request.path(), "\" is not absolute"));
-  }
-  // Without a slash at the end, which would make an empty last part.
-  std::filesystem::path normal = path.lexically_normal();
-  if (!normal.has_filename() && normal.has_parent_path()) {
-    normal = normal.parent_path();
-  }
-  if (::access(normal.c_str(), R_OK) != 0) {
-    return ErrnoStatus(errno, "read", normal);
-  }
-  PITH_ASSIGN_OR_RETURN(auto handle,
-                        collections.FindOrReopen(request.collection()));
-  PITH_ASSIGN_OR_RETURN(
-      const auto operation,
-      operations.Start(request.collection(), normal.string(),
-                       [handle = std::move(handle), normal](Operation& self) {
-                         return ScanSource(handle->collection(), normal, self);
-                       }));
-  *response.mutable_operation() = operation->Describe();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 grpc::ServerUnaryReactor* OperationsServiceImpl::GetOperation(
@@ -185,14 +148,6 @@ grpc::ServerUnaryReactor* OperationsServiceImpl::CancelOperation(
                     operation->Cancel();
                     return absl::OkStatus();
                   });
-}
-
-grpc::ServerUnaryReactor* SourcesServiceImpl::AddSource(
-    grpc::CallbackServerContext* context, const v1::AddSourceRequest* request,
-    v1::AddSourceResponse* response) {
-  return RunUnary(context, executor_, [=, this](const CallContext&) {
-    return pith::AddSource(collections_, operations_, *request, *response);
-  });
 }
 
 }  // namespace pith

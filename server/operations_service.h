@@ -4,8 +4,6 @@
 #include "grpcpp/support/server_callback.h"
 
 #include "proto/pith/v1/operations.grpc.pb.h"
-#include "proto/pith/v1/sources.grpc.pb.h"
-#include "server/collection_registry.h"
 #include "server/executor.h"
 #include "server/operations.h"
 
@@ -33,24 +31,6 @@ class OperationsServiceImpl : public v1::OperationsService::CallbackService {
       v1::CancelOperationResponse* response) override;
 
  private:
-  OperationRegistry& operations_;
-  Executor& executor_;
-};
-
-class SourcesServiceImpl : public v1::SourcesService::CallbackService {
- public:
-  SourcesServiceImpl(CollectionRegistry& collections,
-                     OperationRegistry& operations, Executor& executor)
-      : collections_(collections),
-        operations_(operations),
-        executor_(executor) {}
-
-  grpc::ServerUnaryReactor* AddSource(grpc::CallbackServerContext* context,
-                                      const v1::AddSourceRequest* request,
-                                      v1::AddSourceResponse* response) override;
-
- private:
-  CollectionRegistry& collections_;
   OperationRegistry& operations_;
   Executor& executor_;
 };

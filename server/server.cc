@@ -18,6 +18,7 @@
 #include "server/documents_service.h"
 #include "server/operations_service.h"
 #include "server/search_service.h"
+#include "server/sources_service.h"
 
 namespace pith {
 
@@ -71,6 +72,7 @@ absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
   PITH_ASSIGN_OR_RETURN(collections_, CollectionRegistry::Open(
                                           collections, std::move(stores),
                                           models, cache_, config_.collection));
+  sources_ = std::make_unique<SourceRegistry>(*collections_, config_.sources);
   operations_ = std::make_unique<OperationRegistry>();
   executor_ = std::make_unique<Executor>(
       "requests", static_cast<size_t>(config_.request_threads),
@@ -81,10 +83,11 @@ absl::Status Server::Open(StoreBackend stores, ModelProvider& models) {
       .collections =
           CollectionsServiceImpl(*collections_, *operations_, *executor_),
       .operations = OperationsServiceImpl(*operations_, *executor_),
-      .sources = SourcesServiceImpl(*collections_, *operations_, *executor_),
-      .admin = AdminServiceImpl(config_.data_directory.string(),
-                                config_.socket.string(), *collections_,
-                                *operations_, models, cache_, *executor_)});
+      .sources = SourcesServiceImpl(*collections_, *sources_, *operations_,
+                                    *executor_),
+      .admin = AdminServiceImpl(
+          config_.data_directory.string(), config_.socket.string(),
+          *collections_, *sources_, *operations_, models, cache_, *executor_)});
   return absl::OkStatus();
 }
 
@@ -128,6 +131,7 @@ void Server::Shutdown() {
     for (const auto& operation : operations_->List()) {
       operation->Cancel();
     }
+    sources_->Stop();
     executor_->CloseAndDrain(config_.drain_timeout);
     // gRPC would wait for idle connections, too, whose clients may never answer
     // its goodbye: what matters has ended by now.
@@ -139,6 +143,7 @@ void Server::Shutdown() {
   services_.reset();
   executor_.reset();
   operations_.reset();
+  sources_.reset();
   collections_.reset();
 }
 

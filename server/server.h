@@ -18,6 +18,7 @@
 #include "server/executor.h"
 #include "server/listener.h"
 #include "server/operations.h"
+#include "server/source_registry.h"
 
 namespace pith {
 
@@ -30,6 +31,7 @@ struct ServerConfig {
   int request_threads = 4;
   int max_queued_requests = 256;
   Collection::Options collection;
+  SourceRegistry::Options sources;
   // Of the cache of exact vectors, for all collections.
   size_t vector_cache_bytes = size_t{16} << 20;
   // How long requests under way may go on after Shutdown.
@@ -69,6 +71,7 @@ class Server {
   std::optional<FileLock> lock_;
   VectorCache cache_;
   std::unique_ptr<CollectionRegistry> collections_;
+  std::unique_ptr<SourceRegistry> sources_;
   std::unique_ptr<OperationRegistry> operations_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Services> services_;

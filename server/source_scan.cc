@@ -1,13 +1,15 @@
 #include "server/source_scan.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
@@ -16,7 +18,9 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/source/folder_walker.h"
+#include "core/source/reconcile.h"
 #include "core/text/text_check.h"
+#include "server/convert.h"
 
 namespace pith {
 namespace {
@@ -40,22 +44,16 @@ bool IsListed(SkipReason reason) {
   return reason != SkipReason::kHidden && reason != SkipReason::kIgnored;
 }
 
-// A path, or words with one in them, as a message can carry it: file names may
-// be any bytes, messages are UTF-8.
-std::string Printable(std::string_view text) {
-  return CheckUtf8Text(text).ok() ? std::string(text)
-                                  : absl::CEscape(AbslView(text));
-}
-
-void AddSkipped(Operation& operation, const fs::path& path,
-                std::string_view reason, std::string_view detail, bool listed) {
+void ReportSkipped(Operation& operation, const std::string& path,
+                   std::string_view reason, std::string_view detail,
+                   bool listed) {
   operation.Update([&](v1::AddSourceProgress& progress) {
     ++(*progress.mutable_skipped_by_reason())[std::string(reason)];
     if (listed && progress.skipped_size() < kMaxSkippedByName) {
       v1::SkippedFile* skipped = progress.add_skipped();
-      skipped->set_path(Printable(path.string()));
+      skipped->set_path(PrintableToProto(path));
       skipped->set_reason(std::string(reason));
-      skipped->set_detail(Printable(detail));
+      skipped->set_detail(PrintableToProto(detail));
     }
   });
 }
@@ -69,6 +67,13 @@ void SetPhase(Operation& operation, v1::AddSourceProgress::Phase phase) {
 // of them are answered.
 class Sender {
  public:
+  // A document that cannot be indexed.
+  struct Refused {
+    std::string id;
+    std::optional<FileStamp> stamp;
+    std::string why;
+  };
+
   Sender(Collection& collection, Operation& operation)
       : collection_(collection), operation_(operation) {}
 
@@ -76,7 +81,7 @@ class Sender {
 
   // Waits while too much is outstanding. The first error that would meet every
   // other document, too.
-  absl::Status Send(const fs::path& path, DocumentInput input) {
+  absl::Status Send(DocumentInput input) {
     const size_t bytes = input.text.size();
     {
       MutexLock lock(mutex_);
@@ -89,18 +94,21 @@ class Sender {
       ++outstanding_;
       outstanding_bytes_ += bytes;
     }
+    Refused refused = {.id = input.id, .stamp = input.stamp, .why = ""};
     collection_.Put(std::move(input),
-                    [this, path, bytes](absl::StatusOr<PutResult> result) {
-                      Answered(path, bytes, result);
+                    [this, refused = std::move(refused),
+                     bytes](absl::StatusOr<PutResult> result) mutable {
+                      Answered(std::move(refused), bytes, result);
                     });
     return absl::OkStatus();
   }
 
   // Waits until every document is answered; the first error as for Send.
-  absl::Status Drain() {
+  absl::StatusOr<std::vector<Refused>> Drain() {
     Wait();
     MutexLock lock(mutex_);
-    return fatal_;
+    PITH_RETURN_IF_ERROR(fatal_);
+    return std::move(refused_);
   }
 
  private:
@@ -111,7 +119,7 @@ class Sender {
     }
   }
 
-  void Answered(const fs::path& path, size_t bytes,
+  void Answered(Refused document, size_t bytes,
                 const absl::StatusOr<PutResult>& result) {
     if (result.ok()) {
       operation_.Update([&](v1::AddSourceProgress& progress) {
@@ -130,14 +138,13 @@ class Sender {
             progress.passages_to_embed() +
             static_cast<int64_t>(result->passages_to_embed));
       });
-    } else if (absl::IsInvalidArgument(result.status())) {
-      AddSkipped(operation_, path, "failed", StdView(result.status().message()),
-                 true);
     }
     MutexLock lock(mutex_);
-    if (!result.ok() && !absl::IsInvalidArgument(result.status()) &&
-        fatal_.ok()) {
-      fatal_ = Annotate(result.status(), absl::StrCat("add ", path.string()));
+    if (absl::IsInvalidArgument(result.status())) {
+      document.why = std::string(result.status().message());
+      refused_.push_back(std::move(document));
+    } else if (!result.ok() && fatal_.ok()) {
+      fatal_ = Annotate(result.status(), absl::StrCat("add ", document.id));
     }
     --outstanding_;
     outstanding_bytes_ -= bytes;
@@ -150,128 +157,309 @@ class Sender {
   CondVar answered_;
   size_t outstanding_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t outstanding_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<Refused> refused_ ABSL_GUARDED_BY(mutex_);
   absl::Status fatal_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What one walk saw.
-struct Found {
-  std::vector<std::pair<fs::path, uint64_t>> files;
-  // Files that are there and could not be read, and directories: their
-  // documents are kept.
-  std::vector<std::string> unreadable;
-};
-
-absl::StatusOr<Found> Walk(const fs::path& path, Operation& operation) {
-  Found found;
-  const absl::Status walked =
-      WalkFolder(path, {},
-                 {.file =
-                      [&](const fs::path& file, uint64_t bytes) {
-                        found.files.emplace_back(file, bytes);
-                        operation.Update([&](v1::AddSourceProgress& progress) {
-                          progress.set_files_found(progress.files_found() + 1);
-                        });
-                        return !operation.cancelled();
-                      },
-                  .skipped =
-                      [&](const fs::path& skipped, SkipReason reason,
-                          std::string_view detail) {
-                        AddSkipped(operation, skipped, SkipReasonName(reason),
-                                   detail, IsListed(reason));
-                        if (reason == SkipReason::kUnreadable) {
-                          found.unreadable.push_back(skipped.string());
-                        }
-                      }});
-  PITH_RETURN_IF_ERROR(walked);
-  return found;
-}
-
-// Text that can be indexed, or nullopt if the file was skipped.
-std::optional<std::string> ReadText(const fs::path& path, Operation& operation,
-                                    Found& found) {
-  if (!CheckUtf8Text(path.string()).ok()) {
-    AddSkipped(operation, path, SkipReasonName(SkipReason::kNotUtf8),
-               "the file's name is not UTF-8", true);
-    return std::nullopt;
-  }
-  absl::StatusOr<std::string> text = ReadFile(path, kMaxDocumentBytes);
-  if (!text.ok()) {
-    const bool too_large = absl::IsResourceExhausted(text.status());
-    AddSkipped(operation, path,
-               SkipReasonName(too_large ? SkipReason::kTooLarge
-                                        : SkipReason::kUnreadable),
-               StdView(text.status().message()), true);
-    if (!too_large && !absl::IsNotFound(text.status())) {
-      found.unreadable.push_back(path.string());
+// The device of `path`, or of the nearest directory above it that is there;
+// nullopt if that cannot be found out.
+std::optional<uint64_t> DeviceAt(const fs::path& path) {
+  for (fs::path at = path;; at = at.parent_path()) {
+    struct stat status {};
+    if (::lstat(at.c_str(), &status) == 0) {
+      return status.st_dev;
     }
-    return std::nullopt;
+    if ((errno != ENOENT && errno != ENOTDIR) || !at.has_relative_path()) {
+      return std::nullopt;
+    }
   }
-  if (text->find_first_not_of(" \t\r\n\v\f") == std::string::npos) {
-    AddSkipped(operation, path, SkipReasonName(SkipReason::kEmpty), "", true);
-    return std::nullopt;
-  }
-  if (const absl::Status status = CheckText(*text); !status.ok()) {
-    const SkipReason reason = ReasonOf(status) == kBinaryReason
-                                  ? SkipReason::kBinary
-                                  : SkipReason::kNotUtf8;
-    AddSkipped(operation, path, SkipReasonName(reason),
-               StdView(status.message()), true);
-    return std::nullopt;
-  }
-  return *std::move(text);
 }
 
-// Deletes documents at or below `path` that are not in `present` and not at or
-// below an unreadable path.
-absl::Status RemoveGone(Collection& collection, const fs::path& path,
-                        const absl::flat_hash_set<std::string>& present,
-                        const std::vector<std::string>& unreadable,
-                        Operation& operation) {
-  const auto is_below = [](std::string_view id, std::string_view top) {
-    return id.starts_with(top) &&
-           (id.size() == top.size() || id[top.size()] == '/');
+// One scan. Files and documents are met in the same order, so that neither is
+// ever held by the other's key.
+class Reconciliation {
+ public:
+  Reconciliation(Collection& collection, const SourceScan& scan,
+                 Operation& operation)
+      : collection_(collection),
+        scan_(scan),
+        operation_(operation),
+        sender_(collection, operation) {}
+
+  absl::StatusOr<SourceScanResult> Run() {
+    SetPhase(operation_, v1::AddSourceProgress::PHASE_SCANNING);
+    std::vector<std::vector<File>> files;
+    for (const std::string& top : scan_.tops) {
+      PITH_ASSIGN_OR_RETURN(files.emplace_back(), Walk(top));
+    }
+    SetPhase(operation_, v1::AddSourceProgress::PHASE_READING);
+    embedded_before_ = collection_.GetStatus().embedded_passages;
+    for (size_t i = 0; i < files.size(); ++i) {
+      PITH_RETURN_IF_ERROR(Meet(scan_.tops[i], files[i]));
+    }
+    PITH_ASSIGN_OR_RETURN(const std::vector<Sender::Refused> refused,
+                          sender_.Drain());
+    for (const Sender::Refused& document : refused) {
+      AddSkipped(document.id, kFailedReason, document.why, document.stamp,
+                 /*listed=*/true);
+      // What an earlier state of the file gave, if it gave anything.
+      gone_.push_back({document.id, document.stamp});
+    }
+    PITH_RETURN_IF_ERROR(RemoveGone());
+    const v1::AddSourceProgress done = operation_.Describe().add_source();
+    result_.documents =
+        result_.documents_before + done.added() - done.removed();
+    return std::move(result_);
+  }
+
+ private:
+  struct File {
+    std::string path;
+    FileStamp stamp;
   };
-  std::vector<std::string> gone;
-  const std::string root = path.string();
-  std::optional<std::string> after;
-  while (true) {
-    PITH_ASSIGN_OR_RETURN(const std::vector<DocumentListing> page,
-                          collection.List(root, after, kListPage));
-    for (const DocumentListing& document : page) {
-      if (is_below(document.id, root) && !present.contains(document.id) &&
-          std::none_of(unreadable.begin(), unreadable.end(),
-                       [&](const std::string& top) {
-                         return is_below(document.id, top);
-                       })) {
-        gone.push_back(document.id);
-      }
-    }
-    if (page.empty()) {
-      break;
-    }
-    after = page.back().id;
+
+  void AddSkipped(const std::string& path, std::string_view reason,
+                  std::string_view detail, std::optional<FileStamp> stamp,
+                  bool listed) {
+    ReportSkipped(operation_, path, reason, detail, listed);
+    result_.skipped.Add(path, {.reason = std::string(reason),
+                               .detail = std::string(detail),
+                               .stamp = std::move(stamp)});
   }
-  for (size_t first = 0; first < gone.size(); first += kDeletePage) {
-    if (operation.cancelled()) {
+
+  // Files at or below `top`, in byte order of their paths.
+  absl::StatusOr<std::vector<File>> Walk(const std::string& top) {
+    std::vector<File> files;
+    PITH_RETURN_IF_ERROR(WalkBelow(
+        scan_.root, top, {},
+        {.file =
+             [&](const fs::path& file, const FileStamp& stamp) {
+               files.push_back({file.string(), stamp});
+               operation_.Update([&](v1::AddSourceProgress& progress) {
+                 progress.set_files_found(progress.files_found() + 1);
+               });
+               return !operation_.cancelled();
+             },
+         .skipped =
+             [&](const fs::path& skipped, SkipReason reason,
+                 std::string_view detail) {
+               AddSkipped(skipped.string(), SkipReasonName(reason), detail,
+                          std::nullopt, IsListed(reason));
+               if (reason == SkipReason::kUnreadable) {
+                 unreadable_.insert(skipped.string());
+               }
+             },
+         .directory = scan_.folder}));
+    std::sort(files.begin(), files.end(),
+              [](const File& a, const File& b) { return a.path < b.path; });
+    return files;
+  }
+
+  // Calls `visit` with each document at or below `top`, in byte order of ids.
+  template <typename Visit>
+  absl::Status VisitDocuments(const std::string& top, const Visit& visit) {
+    // Of all ids with a prefix the prefix itself comes first.
+    PITH_ASSIGN_OR_RETURN(std::vector<DocumentListing> page,
+                          collection_.List(top, std::nullopt, 1));
+    if (!page.empty() && page[0].id == top) {
+      PITH_RETURN_IF_ERROR(visit(page[0]));
+    }
+    const std::string below = top.ends_with('/') ? top : top + '/';
+    std::optional<std::string> after;
+    do {
+      PITH_ASSIGN_OR_RETURN(page, collection_.List(below, after, kListPage));
+      for (const DocumentListing& document : page) {
+        PITH_RETURN_IF_ERROR(visit(document));
+      }
+      if (!page.empty()) {
+        after = page.back().id;
+      }
+    } while (page.size() == kListPage);
+    return absl::OkStatus();
+  }
+
+  // Sends what is new or has changed, and finds what is gone.
+  absl::Status Meet(const std::string& top, const std::vector<File>& files) {
+    auto next = files.begin();
+    const auto meet = [&](const DocumentListing& document) -> absl::Status {
+      ++result_.documents_before;
+      for (; next != files.end() && next->path < document.id; ++next) {
+        PITH_RETURN_IF_ERROR(MeetFile(*next, nullptr));
+      }
+      if (next != files.end() && next->path == document.id) {
+        if (document.stamp) {
+          devices_seen_.insert(document.stamp->device);
+        }
+        return MeetFile(*next++, &document);
+      }
+      gone_.push_back({document.id, document.stamp});
+      return absl::OkStatus();
+    };
+    PITH_RETURN_IF_ERROR(VisitDocuments(top, meet));
+    for (; next != files.end(); ++next) {
+      PITH_RETURN_IF_ERROR(MeetFile(*next, nullptr));
+    }
+    return absl::OkStatus();
+  }
+
+  // `document` is null if there is none for the file.
+  absl::Status MeetFile(const File& file, const DocumentListing* document) {
+    if (operation_.cancelled()) {
       return absl::CancelledError("cancelled");
     }
-    const size_t last = std::min(gone.size(), first + kDeletePage);
-    PITH_ASSIGN_OR_RETURN(
-        const DeleteResult result,
-        collection.DeleteAndWait(
-            {gone.begin() + static_cast<std::ptrdiff_t>(first),
-             gone.begin() + static_cast<std::ptrdiff_t>(last)}));
-    operation.Update([&](v1::AddSourceProgress& progress) {
-      progress.set_removed(progress.removed() +
-                           static_cast<int64_t>(result.deleted));
+    if (document != nullptr && document->stamp &&
+        IsUnchanged(*document->stamp, file.stamp)) {
+      operation_.Update([&](v1::AddSourceProgress& progress) {
+        progress.set_files_read(progress.files_read() + 1);
+        progress.set_unchanged(progress.unchanged() + 1);
+      });
+      return absl::OkStatus();
+    }
+    std::optional<std::string> text;
+    if (const SkippedFiles::Entry* known =
+            scan_.known.FindUnchanged(file.path, file.stamp)) {
+      AddSkipped(file.path, known->reason, known->detail, known->stamp,
+                 /*listed=*/true);
+    } else {
+      text = ReadText(file);
+    }
+    ReportRead(file);
+    if (text) {
+      return sender_.Send({.id = file.path,
+                           .text = *std::move(text),
+                           .format = FormatFromPath(file.path),
+                           .stamp = file.stamp});
+    }
+    if (document != nullptr) {
+      gone_.push_back({document->id, document->stamp});
+    }
+    return absl::OkStatus();
+  }
+
+  void ReportRead(const File& file) {
+    const uint64_t embedded = collection_.GetStatus().embedded_passages;
+    operation_.Update([&](v1::AddSourceProgress& progress) {
+      progress.set_files_read(progress.files_read() + 1);
+      progress.set_bytes_read(progress.bytes_read() +
+                              static_cast<int64_t>(file.stamp.bytes));
+      progress.set_passages_embedded(
+          std::min(progress.passages_to_embed(),
+                   static_cast<int64_t>(embedded - embedded_before_)));
     });
   }
-  return absl::OkStatus();
+
+  // Text that can be indexed, or nullopt if the file was skipped.
+  std::optional<std::string> ReadText(const File& file) {
+    const auto skip = [&](SkipReason reason, std::string_view detail,
+                          std::optional<FileStamp> stamp) {
+      AddSkipped(file.path, SkipReasonName(reason), detail, std::move(stamp),
+                 /*listed=*/true);
+      return std::nullopt;
+    };
+    if (!CheckUtf8Text(file.path).ok()) {
+      return skip(SkipReason::kNotUtf8, "the file's name is not UTF-8",
+                  std::nullopt);
+    }
+    absl::StatusOr<std::string> text = ReadFile(file.path, kMaxDocumentBytes);
+    if (!text.ok()) {
+      const std::string_view why = StdView(text.status().message());
+      if (absl::IsResourceExhausted(text.status())) {
+        return skip(SkipReason::kTooLarge, why, std::nullopt);
+      }
+      if (!absl::IsNotFound(text.status())) {
+        unreadable_.insert(file.path);
+      }
+      return skip(SkipReason::kUnreadable, why, std::nullopt);
+    }
+    if (text->find_first_not_of(" \t\r\n\v\f") == std::string::npos) {
+      return skip(SkipReason::kEmpty, "", file.stamp);
+    }
+    if (const absl::Status status = CheckText(*text); !status.ok()) {
+      return skip(ReasonOf(status) == kBinaryReason ? SkipReason::kBinary
+                                                    : SkipReason::kNotUtf8,
+                  StdView(status.message()), file.stamp);
+    }
+    return *std::move(text);
+  }
+
+  bool IsUnreadable(std::string_view id) const {
+    for (size_t end = id.size(); end != id.npos && end > 0;
+         end = id.rfind('/', end - 1)) {
+      if (unreadable_.contains(AbslView(id.substr(0, end)))) {
+        return true;
+      }
+    }
+    return unreadable_.contains("/");
+  }
+
+  // Deletes documents that are gone, unless their file may come back.
+  absl::Status RemoveGone() {
+    std::vector<std::string> ids;
+    for (Gone& document : gone_) {
+      GoneDocument gone = {.stamp = document.stamp,
+                           .unreadable = IsUnreadable(document.id)};
+      if (document.stamp) {
+        gone.device_seen = devices_seen_.contains(document.stamp->device);
+      }
+      gone.device_there = DeviceAt(document.id);
+      const GoneVerdict verdict = JudgeGone(gone);
+      if (verdict == GoneVerdict::kDelete) {
+        ids.push_back(std::move(document.id));
+        continue;
+      }
+      ++(verdict == GoneVerdict::kKeepUnmounted ? result_.kept_unmounted
+                                                : result_.kept_unreadable);
+      if (result_.kept_example.empty()) {
+        result_.kept_example = std::move(document.id);
+      }
+    }
+    for (size_t first = 0; first < ids.size(); first += kDeletePage) {
+      if (operation_.cancelled()) {
+        return absl::CancelledError("cancelled");
+      }
+      const size_t last = std::min(ids.size(), first + kDeletePage);
+      PITH_ASSIGN_OR_RETURN(
+          const DeleteResult result,
+          collection_.DeleteAndWait(
+              {ids.begin() + static_cast<std::ptrdiff_t>(first),
+               ids.begin() + static_cast<std::ptrdiff_t>(last)}));
+      operation_.Update([&](v1::AddSourceProgress& progress) {
+        progress.set_removed(progress.removed() +
+                             static_cast<int64_t>(result.deleted));
+      });
+    }
+    return absl::OkStatus();
+  }
+
+  struct Gone {
+    std::string id;
+    std::optional<FileStamp> stamp;
+  };
+
+  Collection& collection_;
+  const SourceScan& scan_;
+  Operation& operation_;
+  SourceScanResult result_;
+  std::vector<Gone> gone_;
+  // Files and directories that are there and could not be read: documents at or
+  // below them are kept.
+  absl::flat_hash_set<std::string> unreadable_;
+  absl::flat_hash_set<uint64_t> devices_seen_;
+  uint64_t embedded_before_ = 0;
+  // Last: it waits for its answers.
+  Sender sender_;
+};
+
+}  // namespace
+
+absl::StatusOr<SourceScanResult> ReconcileSource(Collection& collection,
+                                                 const SourceScan& scan,
+                                                 Operation& operation) {
+  return Reconciliation(collection, scan, operation).Run();
 }
 
-// Waits until nothing is pending, and keeps passages_embedded up to date. The
-// embedder's error if it goes on failing, since that wait might have no end.
 absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
+  SetPhase(operation, v1::AddSourceProgress::PHASE_EMBEDDING);
   uint64_t embedded = 0;
   absl::Time last_progress = absl::Now();
   while (true) {
@@ -286,6 +474,7 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
                                 static_cast<int64_t>(status.counts.pending)));
     });
     if (waiting == 0) {
+      SetPhase(operation, v1::AddSourceProgress::PHASE_DONE);
       return absl::OkStatus();
     }
     if (status.embedding_error.ok() || status.embedded_passages != embedded) {
@@ -308,50 +497,15 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
   }
 }
 
-}  // namespace
-
 absl::Status ScanSource(Collection& collection, const fs::path& path,
                         Operation& operation) {
-  SetPhase(operation, v1::AddSourceProgress::PHASE_SCANNING);
-  PITH_ASSIGN_OR_RETURN(Found found, Walk(path, operation));
-
-  SetPhase(operation, v1::AddSourceProgress::PHASE_READING);
-  const uint64_t embedded_before = collection.GetStatus().embedded_passages;
-  absl::flat_hash_set<std::string> present;
-  {
-    Sender sender(collection, operation);
-    for (const auto& [file, bytes] : found.files) {
-      if (operation.cancelled()) {
-        return absl::CancelledError("cancelled");
-      }
-      std::optional<std::string> text = ReadText(file, operation, found);
-      const uint64_t embedded = collection.GetStatus().embedded_passages;
-      operation.Update([&, size = bytes](v1::AddSourceProgress& progress) {
-        progress.set_files_read(progress.files_read() + 1);
-        progress.set_bytes_read(progress.bytes_read() +
-                                static_cast<int64_t>(size));
-        progress.set_passages_embedded(
-            std::min(progress.passages_to_embed(),
-                     static_cast<int64_t>(embedded - embedded_before)));
-      });
-      if (!text) {
-        continue;
-      }
-      present.insert(file.string());
-      PITH_RETURN_IF_ERROR(
-          sender.Send(file, {.id = file.string(),
-                             .text = *std::move(text),
-                             .format = FormatFromPath(file.string())}));
-    }
-    PITH_RETURN_IF_ERROR(sender.Drain());
-  }
   PITH_RETURN_IF_ERROR(
-      RemoveGone(collection, path, present, found.unreadable, operation));
-
-  SetPhase(operation, v1::AddSourceProgress::PHASE_EMBEDDING);
-  PITH_RETURN_IF_ERROR(WaitUntilSearchable(collection, operation));
-  SetPhase(operation, v1::AddSourceProgress::PHASE_DONE);
-  return absl::OkStatus();
+      ReconcileSource(
+          collection,
+          {.root = path, .tops = {path.string()}, .known = SkippedFiles()},
+          operation)
+          .status());
+  return WaitUntilSearchable(collection, operation);
 }
 
 }  // namespace pith

@@ -2,6 +2,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "clients/cli/operation.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/base/string_view.h"
 #include "proto/pith/v1/admin.grpc.pb.h"
 #include "proto/pith/v1/collections.grpc.pb.h"
 #include "proto/pith/v1/sources.grpc.pb.h"
@@ -27,19 +29,20 @@ constexpr int kSkippedShown = 10;
 // Absolute, with symbolic links resolved, so that a file has one id whichever
 // way it was named.
 absl::StatusOr<std::vector<fs::path>> ResolvePaths(
-    const std::vector<std::string>& paths, const fs::path& working_directory) {
+    std::string_view command, const std::vector<std::string>& paths,
+    const fs::path& working_directory) {
   std::vector<fs::path> resolved;
   for (const std::string& path : paths) {
     std::error_code error;
     const fs::path absolute = working_directory / path;
     resolved.push_back(fs::canonical(absolute, error));
     if (error) {
-      return ErrnoStatus(error.value(), "add", absolute);
+      return ErrnoStatus(error.value(), command, absolute);
     }
     if (!IsUtf8(resolved.back().native())) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "add ", path, ": its path ", PrintableLine(resolved.back().native()),
-          " is not UTF-8"));
+          AbslView(command), " ", path, ": its path ",
+          PrintableLine(resolved.back().native()), " is not UTF-8"));
     }
   }
   return resolved;
@@ -52,8 +55,8 @@ constexpr char kOtherCollectionHint[] =
 // Creates the default collection if there is none. A model and a profile that
 // were asked for must be the collection's.
 absl::Status EnsureDefaultCollection(
-    const std::shared_ptr<grpc::Channel>& channel, const std::string& model,
-    v1::CodeProfile profile) {
+    std::string_view command, const std::shared_ptr<grpc::Channel>& channel,
+    const std::string& model, v1::CodeProfile profile) {
   v1::CollectionsService::Stub stub(channel);
   v1::GetCollectionRequest get;
   get.set_name(kDefaultCollection);
@@ -78,8 +81,8 @@ absl::Status EnsureDefaultCollection(
       profile != collection.code_profile()) {
     return WithHint(
         absl::FailedPreconditionError(absl::StrCat(
-            "add: collection \"", collection.name(), "\" has profile ",
-            ProfileName(collection.code_profile()), ", not ",
+            AbslView(command), ": collection \"", collection.name(),
+            "\" has profile ", ProfileName(collection.code_profile()), ", not ",
             ProfileName(profile))),
         kOtherCollectionHint);
   }
@@ -98,8 +101,8 @@ absl::Status EnsureDefaultCollection(
   }
   return WithHint(
       absl::FailedPreconditionError(absl::StrCat(
-          "add: collection \"", collection.name(), "\" uses model ",
-          collection.model(), " (",
+          AbslView(command), ": collection \"", collection.name(),
+          "\" uses model ", collection.model(), " (",
           collection.model_fingerprint().substr(0, 12), "), not ", model, " (",
           info.model().fingerprint().substr(0, 12), ")")),
       kOtherCollectionHint);
@@ -162,23 +165,48 @@ std::string SummaryText(const v1::Operation& operation, bool verbose,
   return text;
 }
 
+absl::StatusOr<v1::Operation> Start(v1::SourcesService::Stub& stub,
+                                    const AddOptions& options,
+                                    const std::string& collection,
+                                    const fs::path& path) {
+  if (options.watch) {
+    v1::WatchSourceRequest request;
+    request.set_collection(collection);
+    request.set_path(path.string());
+    PITH_ASSIGN_OR_RETURN(
+        const auto response,
+        Call<v1::WatchSourceResponse>(
+            stub, &v1::SourcesService::Stub::WatchSource, request));
+    return response.operation();
+  }
+  v1::AddSourceRequest request;
+  request.set_collection(collection);
+  request.set_path(path.string());
+  PITH_ASSIGN_OR_RETURN(
+      const auto response,
+      Call<v1::AddSourceResponse>(stub, &v1::SourcesService::Stub::AddSource,
+                                  request));
+  return response.operation();
+}
+
 }  // namespace
 
 absl::StatusOr<Outcome> Add(const Invocation& invocation,
                             const AddOptions& options) {
+  const std::string_view command = options.watch ? "watch" : "add";
   InterruptListener interrupts;
   PITH_ASSIGN_OR_RETURN(
       const std::vector<fs::path> paths,
-      ResolvePaths(options.paths, invocation.working_directory));
+      ResolvePaths(command, options.paths, invocation.working_directory));
   if (invocation.collection != kDefaultCollection) {
     for (const auto& [option, value] :
          {std::pair("--model", &options.model),
           std::pair("--profile", &options.profile)}) {
       if (!value->empty()) {
         return WithHint(absl::InvalidArgumentError(absl::StrCat(
-                            "add: ", option, " is for the collection \"",
-                            kDefaultCollection, "\", not for \"",
-                            invocation.collection, "\"")),
+                            AbslView(command), ": ", option,
+                            " is for the collection \"", kDefaultCollection,
+                            "\", not for \"", invocation.collection, "\"")),
                         absl::StrCat("pith collection create has ", option));
       }
     }
@@ -186,31 +214,33 @@ absl::StatusOr<Outcome> Add(const Invocation& invocation,
   PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
   if (invocation.collection == kDefaultCollection) {
     PITH_RETURN_IF_ERROR(EnsureDefaultCollection(
-        channel, ModelArgument(options.model, invocation.working_directory),
+        command, channel,
+        ModelArgument(options.model, invocation.working_directory),
         ProfileArgument(options.profile)));
   }
   v1::SourcesService::Stub stub(channel);
   v1::ListOperationsResponse ended;
   absl::Status status;
   for (const fs::path& path : paths) {
-    v1::AddSourceRequest request;
-    request.set_collection(invocation.collection);
-    request.set_path(path.string());
     // A signal from here on is for the operation, once that has an id.
     interrupts.SetAction([](int) {});
-    const auto response = Call<v1::AddSourceResponse>(
-        stub, &v1::SourcesService::Stub::AddSource, request);
-    if (!response.ok()) {
-      status = OfCollection(response.status(), invocation.collection);
+    const auto started = Start(stub, options, invocation.collection, path);
+    if (!started.ok()) {
+      status = OfCollection(started.status(), invocation.collection);
       break;
     }
-    const std::string work = absl::StrCat("add ", path.string());
-    constexpr std::string_view kHint =
-        "what was stored stays; the same command again goes on from there";
+    const std::string work =
+        absl::StrCat(AbslView(command), " ", path.string());
+    const std::string_view hint =
+        options.watch
+            ? "the folder is watched, and the daemon goes on by itself: pith "
+              "sources shows how far it is, pith unwatch ends it"
+            : "what was stored stays; the same command again goes on from "
+              "there";
     const OperationWords words = {
-        .work = work, .hint = kHint, .lost_hint = kHint};
-    const auto operation = Follow(channel, response->operation(), words,
-                                  interrupts, invocation.terminal);
+        .work = work, .hint = hint, .lost_hint = hint};
+    const auto operation =
+        Follow(channel, *started, words, interrupts, invocation.terminal);
     if (!operation.ok()) {
       status = operation.status();
       break;

@@ -105,12 +105,6 @@ v1::VectorSource VectorsArgument(const std::string& name) {
   return v1::VECTOR_SOURCE_UNSPECIFIED;
 }
 
-// "NOT_FOUND: message" for a status within a response.
-std::string ReasonText(const google::rpc::Status& status) {
-  return PrintableLine(StdView(FromRpcStatus(status).ToString(
-      absl::StatusToStringMode::kWithNoExtraData)));
-}
-
 std::string CollectionsTable(
     const google::protobuf::RepeatedPtrField<v1::Collection>& collections) {
   std::vector<std::vector<std::string>> rows = {
@@ -280,6 +274,11 @@ std::string QueueText(const v1::EmbeddingQueue& queue) {
 }
 
 }  // namespace
+
+std::string ReasonText(const google::rpc::Status& status) {
+  return PrintableLine(StdView(FromRpcStatus(status).ToString(
+      absl::StatusToStringMode::kWithNoExtraData)));
+}
 
 std::string ModelArgument(const std::string& model,
                           const fs::path& working_directory) {
@@ -453,6 +452,9 @@ absl::StatusOr<Outcome> Status(const Invocation& invocation) {
   std::cout << CacheText(status.vector_cache());
   for (const v1::Operation& operation : status.operations()) {
     std::cout << RunningText(operation) << "\n";
+  }
+  for (const v1::Source& source : status.sources()) {
+    std::cout << "source      " << SourceLine(source) << "\n";
   }
   std::cout << "\n"
             << (status.collections().empty()

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "google/rpc/status.pb.h"
 
 #include "clients/cli/daemon.h"
 #include "clients/cli/text.h"
 #include "proto/pith/v1/collections.pb.h"
+#include "proto/pith/v1/sources.pb.h"
 
 // The commands. Each prints its result to standard output, as text or as one
 // JSON object, and returns what the process's exit code says; what fails is
@@ -43,9 +45,15 @@ struct AddOptions {
   std::string profile;
   // Names all files that were skipped.
   bool verbose = false;
+  // The paths are folders, to be kept up to date from now on.
+  bool watch = false;
 };
 absl::StatusOr<Outcome> Add(const Invocation& invocation,
                             const AddOptions& options);
+
+absl::StatusOr<Outcome> Unwatch(const Invocation& invocation,
+                                const std::vector<std::string>& paths);
+absl::StatusOr<Outcome> Sources(const Invocation& invocation);
 
 struct SearchOptions {
   std::string query;
@@ -97,6 +105,12 @@ absl::StatusOr<Outcome> ModelInfo(const Invocation& invocation,
 absl::StatusOr<Outcome> DaemonStart(const Invocation& invocation);
 absl::StatusOr<Outcome> DaemonStop(const Invocation& invocation);
 absl::StatusOr<Outcome> DaemonStatus(const Invocation& invocation);
+
+// What `pith status` says of a source: one line.
+std::string SourceLine(const v1::Source& source);
+
+// "NOT_FOUND: message" for a status within a response.
+std::string ReasonText(const google::rpc::Status& status);
 
 // A model as the daemon is to find it: a name as it is, a path of an existing
 // folder made absolute.

@@ -68,6 +68,20 @@ CLI::App* AddGroup(CLI::App& parent, const char* name,
   return parent.add_subcommand(name, description);
 }
 
+// The arguments of add and watch.
+void DefineAdd(CLI::App* command, AddOptions& add, const char* what) {
+  command->add_option("PATH", add.paths, what)->required();
+  command->add_option("--model", add.model,
+                      "Model of the default collection, if it is created now");
+  command
+      ->add_option("--profile", add.profile,
+                   "Profile of the default collection, if it is created now "
+                   "(pith collection create --help)")
+      ->check(CLI::IsMember({"minimal", "balanced", "fast"}));
+  command->add_flag("-v,--verbose", add.verbose,
+                    "Name all files that were skipped");
+}
+
 void Define(CLI::App& app, CommandLine& line) {
   app.fallthrough();
   app.set_version_flag("--version", "pith " PITH_VERSION);
@@ -83,18 +97,31 @@ void Define(CLI::App& app, CommandLine& line) {
   app.add_flag("--no-start", line.no_start, "Fail rather than start a daemon");
   app.footer("Exit code: 0 found or done, 1 nothing found, 2 error.");
 
-  CLI::App* add = AddCommand(
-      app, line, "add", "Index files and folders, or bring them up to date",
-      [&line](const Invocation& call) { return Add(call, line.add); });
-  add->add_option("PATH", line.add.paths, "Files and folders")->required();
-  add->add_option("--model", line.add.model,
-                  "Model of the default collection, if it is created now");
-  add->add_option("--profile", line.add.profile,
-                  "Profile of the default collection, if it is created now "
-                  "(pith collection create --help)")
-      ->check(CLI::IsMember({"minimal", "balanced", "fast"}));
-  add->add_flag("-v,--verbose", line.add.verbose,
-                "Name all files that were skipped");
+  DefineAdd(
+      AddCommand(
+          app, line, "add", "Index files and folders, or bring them up to date",
+          [&line](const Invocation& call) { return Add(call, line.add); }),
+      line.add, "Files and folders");
+  DefineAdd(
+      AddCommand(app, line, "watch",
+                 "Index folders and keep them up to date from now on, over "
+                 "restarts of the daemon",
+                 [&line](const Invocation& call) {
+                   AddOptions options = line.add;
+                   options.watch = true;
+                   return Add(call, options);
+                 }),
+      line.add, "Folders");
+  AddCommand(
+      app, line, "unwatch",
+      "Keep folders up to date no longer; their documents stay",
+      [&line](const Invocation& call) { return Unwatch(call, line.words); })
+      ->add_option("PATH", line.words, "Watched folders")
+      ->required();
+  AddCommand(app, line, "sources",
+             "Show the folders that are watched: what is indexed, skipped, "
+             "failed, and how they are watched",
+             Sources);
 
   CLI::App* search = AddCommand(app, line, "search", "Find passages by meaning",
                                 [&line](const Invocation& call) {

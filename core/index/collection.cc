@@ -150,6 +150,8 @@ void Collection::Close() {
       erase->done(closed);
     } else if (const auto* sealed = std::get_if<SealedWrite>(&queued.write)) {
       sealed->done(closed);
+    } else if (const auto* sources = std::get_if<SourcesWrite>(&queued.write)) {
+      sources->done(closed);
     }
   }
   // It waits for no write any more.
@@ -258,6 +260,26 @@ absl::StatusOr<DeleteResult> Collection::DeleteAndWait(
   return future.get();
 }
 
+absl::Status Collection::SetSources(std::string sources) {
+  std::promise<absl::Status> promise;
+  std::future<absl::Status> future = promise.get_future();
+  const size_t bytes = sources.size();
+  PITH_RETURN_IF_ERROR(Enqueue(
+      {.write = SourcesWrite{.sources = std::move(sources),
+                             .done =
+                                 [&promise](const absl::Status& status) {
+                                   promise.set_value(status);
+                                 }},
+       .bytes = bytes}));
+  return future.get();
+}
+
+absl::StatusOr<std::string> Collection::GetSources() const {
+  PITH_ASSIGN_OR_RETURN(std::optional<std::string> sources,
+                        store_->GetSources());
+  return std::move(sources).value_or("");
+}
+
 uint64_t Collection::WhenSearchable(
     std::function<void(absl::StatusOr<uint64_t>)> done) {
   uint64_t failed = 0;
@@ -297,6 +319,8 @@ void Collection::RunWriter() {
       ApplyIndexed(std::move(*indexed));
     } else if (auto* sealed = std::get_if<SealedWrite>(&group[0].write)) {
       sealed->done(ApplySealed(*sealed));
+    } else if (auto* sources = std::get_if<SourcesWrite>(&group[0].write)) {
+      sources->done(ApplySources(*sources));
     } else {
       ApplyPutsAndDeletes(std::move(group));
     }
@@ -319,8 +343,8 @@ std::vector<Collection::QueuedWrite> Collection::NextGroup() {
   while (!queue_.empty() && group.size() < kMaxGroupWrites &&
          group_bytes < kMaxGroupBytes) {
     QueuedWrite& next = queue_.front();
-    const bool is_alone = std::holds_alternative<IndexedWrite>(next.write) ||
-                          std::holds_alternative<SealedWrite>(next.write);
+    const bool is_alone = !std::holds_alternative<PutWrite>(next.write) &&
+                          !std::holds_alternative<DeleteWrite>(next.write);
     if (is_alone && !group.empty()) {
       break;
     }
@@ -382,6 +406,15 @@ void Collection::ApplyPutsAndDeletes(std::vector<QueuedWrite> writes) {
   NotifyIfSearchable();
 }
 
+absl::Status Collection::ApplySources(SourcesWrite& write) {
+  StoreBatch batch{.sources = std::move(write.sources)};
+  {
+    MutexLock lock(mutex_);
+    batch.counts = counts_;
+  }
+  return store_->Commit(batch, Durability::kSynced);
+}
+
 absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
                                              Transaction& transaction) {
   const ContentHash content_hash = HashDocument(input);
@@ -398,6 +431,11 @@ absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
           absl::StrCat("document \"", input.id, "\" has no record"));
     }
     if (old_record->content_hash == content_hash) {
+      if (input.stamp && input.stamp != old_record->stamp) {
+        old_record->stamp = input.stamp;
+        transaction.batch().put_documents.push_back(
+            {.number = number, .record = *old_record});
+      }
       return PutResult{.outcome = PutOutcome::kUnchanged,
                        .passages = old_record->passages.size()};
     }
@@ -980,7 +1018,8 @@ absl::StatusOr<std::vector<DocumentListing>> Collection::List(
       }
       DocumentListing listing{.id = record->id,
                               .title = record->title,
-                              .passages = record->passages.size()};
+                              .passages = record->passages.size(),
+                              .stamp = record->stamp};
       for (const PassageEntry& entry : record->passages) {
         listing.text_bytes += entry.bytes;
       }
@@ -1013,6 +1052,31 @@ CollectionStatus Collection::GetStatus() const {
     status.code_memory_bytes += segment->memory_bytes();
   }
   return status;
+}
+
+absl::StatusOr<std::vector<WaitingDocument>> Collection::ListWaiting(
+    size_t max_passages) const {
+  PITH_ASSIGN_OR_RETURN(const std::vector<PassageId> passages,
+                        store_->ListPending(PassageId{0}, max_passages));
+  std::vector<WaitingDocument> documents;
+  std::optional<DocumentNumber> last;
+  for (const PassageId passage : passages) {
+    if (last != DocumentOf(passage)) {
+      last = DocumentOf(passage);
+      PITH_ASSIGN_OR_RETURN(std::optional<DocumentRecord> record,
+                            store_->GetDocument(*last));
+      // The id is empty if it was deleted meanwhile.
+      documents.push_back({.id = record ? std::move(record->id) : ""});
+    }
+    MutexLock lock(mutex_);
+    if (const auto failed = failed_.find(passage); failed != failed_.end()) {
+      documents.back().failure = failed->second;
+    }
+  }
+  std::erase_if(documents, [](const WaitingDocument& document) {
+    return document.id.empty();
+  });
+  return documents;
 }
 
 std::shared_ptr<const Collection::Generation> Collection::CurrentGeneration()

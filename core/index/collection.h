@@ -69,6 +69,14 @@ struct DocumentListing {
   std::string title;
   size_t passages = 0;
   uint64_t text_bytes = 0;
+  std::optional<FileStamp> stamp;
+};
+
+// A document with passages that have no code yet.
+struct WaitingDocument {
+  std::string id;
+  // Why one of them cannot be embedded; OK if all only wait.
+  absl::Status failure;
 };
 
 // A text, a unit vector, or a stored passage.
@@ -254,6 +262,13 @@ class Collection {
   // thread that would answer.
   absl::StatusOr<DeleteResult> DeleteAndWait(std::vector<std::string> ids);
 
+  // Replaces what GetSources returns; durable when it returns. As DeleteAndWait
+  // not for callbacks.
+  absl::Status SetSources(std::string sources);
+  // The folders that documents are read from, opaque here; empty until they are
+  // set.
+  absl::StatusOr<std::string> GetSources() const;
+
   // Calls `done` once no passage waits for its embedding, apart from those that
   // cannot be embedded, whose number it gets. The result, if it has to wait, is
   // for ForgetWaiter.
@@ -292,6 +307,11 @@ class Collection {
                                       const RequestContext& context);
 
   CollectionStatus GetStatus() const;
+
+  // The documents of the first `max_passages` passages that wait for their
+  // embedding or cannot be embedded, in order of number.
+  absl::StatusOr<std::vector<WaitingDocument>> ListWaiting(
+      size_t max_passages) const;
 
  private:
   // What searches see, at one moment.
@@ -337,7 +357,12 @@ class Collection {
     std::vector<PassageId> former_hubs;
     std::function<void(const absl::Status&)> done;
   };
-  using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite, SealedWrite>;
+  struct SourcesWrite {
+    std::string sources;
+    std::function<void(const absl::Status&)> done;
+  };
+  using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite, SealedWrite,
+                             SourcesWrite>;
   struct QueuedWrite {
     Write write;
     size_t bytes = 0;
@@ -380,8 +405,8 @@ class Collection {
 
   // Writer thread.
   void RunWriter();
-  // Waits for writes and takes the next group from the queue: one IndexedWrite
-  // or SealedWrite, or puts and deletes with distinct documents. Empty if the
+  // Waits for writes and takes the next group from the queue: puts and deletes
+  // with distinct documents, or one write of another kind. Empty if the
   // writer is to stop.
   std::vector<QueuedWrite> NextGroup() ABSL_LOCKS_EXCLUDED(mutex_);
   void ApplyPutsAndDeletes(std::vector<QueuedWrite> writes);
@@ -390,6 +415,7 @@ class Collection {
   absl::Status AddHubVectors(std::vector<StoreBatch::Vector> vectors,
                              StoreBatch& batch) const;
   absl::Status ApplySealed(const SealedWrite& write);
+  absl::Status ApplySources(SourcesWrite& write);
   absl::StatusOr<PutResult> AddPut(const DocumentInput& input,
                                    Transaction& transaction);
   absl::StatusOr<DeleteResult> AddDelete(const std::vector<std::string>& ids,

@@ -194,6 +194,7 @@ absl::StatusOr<DocumentChange> PlanDocumentChange(
   record.title = input.title.empty() ? cut.title : input.title;
   record.metadata = input.metadata;
   record.content_hash = content_hash;
+  record.stamp = input.stamp;
   record.next_serial = old_record == nullptr ? 0 : old_record->next_serial;
 
   // Stored passages by content; equal ones are taken in order.

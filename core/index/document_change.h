@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "core/base/file_stamp.h"
 #include "core/base/ids.h"
 #include "core/index/collection_config.h"
 #include "core/storage/document.h"
@@ -26,6 +27,8 @@ struct DocumentInput {
   std::string text;
   Metadata metadata;
   TextFormat format = TextFormat::kPlain;
+  // Of the file that holds the text, if one does; no part of the content.
+  std::optional<FileStamp> stamp;
 };
 
 inline constexpr size_t kMaxDocumentIdBytes = 4096;

@@ -16,11 +16,14 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/source/ignore_rules.h"
+#include "core/source/reconcile.h"
 
 namespace pith {
 namespace {
@@ -55,7 +58,7 @@ struct Directory {
 struct DirectoryEntry {
   std::string name;
   mode_t type = 0;
-  uint64_t bytes = 0;
+  FileStamp stamp;
   bool readable = false;
 };
 
@@ -74,13 +77,59 @@ class DirectoryStream {
 class Walk {
  public:
   Walk(const FolderWalkOptions& options, const WalkVisitor& visitor)
-      : options_(options), visitor_(visitor) {}
+      : options_(options), visitor_(visitor), start_(absl::Now()) {}
 
   absl::Status Run(const std::string& root) {
-    ScopePtr scope = ScopesAbove(root);
+    return RunFrom({root, ScopesAbove(root)}, /*is_root=*/true);
+  }
+
+  // As Run, restricted to the path whose parts below `root` are `names`, of
+  // which there is one or more.
+  absl::Status RunBelow(const std::string& root,
+                        const std::vector<std::string>& names) {
+    Directory directory = {root, ScopesAbove(root)};
+    for (size_t i = 0; i < names.size(); ++i) {
+      directory.scope = ScopeOf(directory.path, std::move(directory.scope));
+      const std::string path = Join(directory.path, names[i]);
+      struct stat status {};
+      if (::lstat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR) {
+          visitor_.skipped(path, SkipReason::kUnreadable, SystemMessage(errno));
+        }
+        return absl::OkStatus();
+      }
+      const DirectoryEntry entry =
+          EntryOf(names[i], status, AT_FDCWD, path.c_str());
+      if (SkipByName(path, entry, directory.scope.get())) {
+        return absl::OkStatus();
+      }
+      directory.path = path;
+      if (S_ISDIR(entry.type)) {
+        continue;
+      }
+      if (S_ISREG(entry.type)) {
+        return i + 1 == names.size() ? VisitFile(path, entry)
+                                     : absl::OkStatus();
+      }
+      SkipByType(path, entry);
+      return absl::OkStatus();
+    }
+    return RunFrom(std::move(directory), /*is_root=*/false);
+  }
+
+  DirectoryEntry EntryOf(std::string_view name, const struct stat& status,
+                         int directory_fd, const char* path) const {
+    return {.name = std::string(name),
+            .type = status.st_mode & S_IFMT,
+            .stamp = StampOf(status, start_),
+            .readable = S_ISREG(status.st_mode) &&
+                        ::faccessat(directory_fd, path, R_OK, AT_EACCESS) == 0};
+  }
+
+  absl::Status RunFrom(Directory top, bool is_root) {
     // One directory is open at a time, and none waits on the stack of calls.
     std::vector<Directory> pending;
-    PITH_RETURN_IF_ERROR(Visit({root, std::move(scope)}, &pending, true));
+    PITH_RETURN_IF_ERROR(Visit(top, &pending, is_root));
     while (!pending.empty()) {
       const Directory directory = std::move(pending.back());
       pending.pop_back();
@@ -91,15 +140,15 @@ class Walk {
 
   // Visits a file that may hold text; kCancelled if the visitor stops.
   absl::Status VisitFile(const std::string& path, const DirectoryEntry& file) {
-    if (file.bytes == 0) {
+    if (file.stamp.bytes == 0) {
       visitor_.skipped(path, SkipReason::kEmpty, "");
-    } else if (file.bytes > options_.max_file_bytes) {
+    } else if (file.stamp.bytes > options_.max_file_bytes) {
       visitor_.skipped(path, SkipReason::kTooLarge,
-                       absl::StrCat(file.bytes, " bytes, the limit is ",
+                       absl::StrCat(file.stamp.bytes, " bytes, the limit is ",
                                     options_.max_file_bytes));
     } else if (!file.readable) {
       visitor_.skipped(path, SkipReason::kUnreadable, SystemMessage(EACCES));
-    } else if (!visitor_.file(path, file.bytes)) {
+    } else if (!visitor_.file(path, file.stamp)) {
       return absl::CancelledError(
           absl::StrCat("walk stopped by its visitor at ", path));
     }
@@ -226,7 +275,6 @@ class Walk {
       if (name == "." || name == "..") {
         continue;
       }
-      DirectoryEntry entry{.name = std::string(name)};
       const int directory_fd = ::dirfd(stream.get());
       struct stat status {};
       if (::fstatat(directory_fd, next->d_name, &status, AT_SYMLINK_NOFOLLOW) !=
@@ -235,12 +283,7 @@ class Walk {
                          SystemMessage(errno));
         continue;
       }
-      entry.type = status.st_mode & S_IFMT;
-      entry.bytes = static_cast<uint64_t>(status.st_size);
-      entry.readable =
-          S_ISREG(entry.type) &&
-          ::faccessat(directory_fd, next->d_name, R_OK, AT_EACCESS) == 0;
-      entries.push_back(std::move(entry));
+      entries.push_back(EntryOf(name, status, directory_fd, next->d_name));
     }
     if (errno != 0) {
       visitor_.skipped(directory, SkipReason::kUnreadable,
@@ -257,6 +300,9 @@ class Walk {
   // the first on top.
   absl::Status Visit(const Directory& directory,
                      std::vector<Directory>* pending, bool is_root) {
+    if (visitor_.directory != nullptr) {
+      visitor_.directory(directory.path);
+    }
     const absl::StatusOr<std::vector<DirectoryEntry>> entries =
         Read(directory.path, is_root);
     if (!entries.ok()) {
@@ -279,10 +325,7 @@ class Walk {
       } else if (S_ISDIR(entry.type)) {
         pending->push_back({path, scope});
       } else {
-        visitor_.skipped(path,
-                         S_ISLNK(entry.type) ? SkipReason::kSymlink
-                                             : SkipReason::kNotRegular,
-                         "");
+        SkipByType(path, entry);
       }
     }
     std::reverse(pending->begin() + static_cast<std::ptrdiff_t>(first),
@@ -290,8 +333,17 @@ class Walk {
     return absl::OkStatus();
   }
 
+  // Says that `path`, neither a file nor a directory, is skipped.
+  void SkipByType(const std::string& path, const DirectoryEntry& entry) {
+    visitor_.skipped(
+        path,
+        S_ISLNK(entry.type) ? SkipReason::kSymlink : SkipReason::kNotRegular,
+        "");
+  }
+
   const FolderWalkOptions& options_;
   const WalkVisitor& visitor_;
+  const absl::Time start_;
 };
 
 }  // namespace
@@ -320,9 +372,14 @@ std::string_view SkipReasonName(SkipReason reason) {
   return "unknown";
 }
 
-absl::Status WalkFolder(const std::filesystem::path& root,
-                        const FolderWalkOptions& options,
+absl::Status WalkFolder(const fs::path& root, const FolderWalkOptions& options,
                         const WalkVisitor& visitor) {
+  return WalkBelow(root, root, options, visitor);
+}
+
+absl::Status WalkBelow(const fs::path& root, const fs::path& top,
+                       const FolderWalkOptions& options,
+                       const WalkVisitor& visitor) {
   if (!root.is_absolute() || root.lexically_normal() != root) {
     return absl::InvalidArgumentError(
         absl::StrCat("walk ", root.string(),
@@ -332,13 +389,24 @@ absl::Status WalkFolder(const std::filesystem::path& root,
   if (path.size() > 1 && path.ends_with('/')) {
     path.pop_back();
   }
+  std::vector<std::string> names;
+  for (const fs::path& name : top.lexically_relative(path)) {
+    names.push_back(name.string());
+  }
+  if (names.empty() || names[0] == "..") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("walk ", top.string(), ": it does not lie below ", path));
+  }
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
     return ErrnoStatus(errno, "walk", path);
   }
   Walk walk(options, visitor);
   if (S_ISDIR(status.st_mode)) {
-    return walk.Run(path);
+    return names[0] == "." ? walk.Run(path) : walk.RunBelow(path, names);
+  }
+  if (names[0] != ".") {
+    return absl::OkStatus();
   }
   if (!S_ISREG(status.st_mode)) {
     visitor.skipped(path, SkipReason::kNotRegular, "");
@@ -347,10 +415,8 @@ absl::Status WalkFolder(const std::filesystem::path& root,
   if (::access(path.c_str(), R_OK) != 0) {
     return ErrnoStatus(errno, "read", path);
   }
-  return walk.VisitFile(path, {.name = root.filename().string(),
-                               .type = S_IFREG,
-                               .bytes = static_cast<uint64_t>(status.st_size),
-                               .readable = true});
+  return walk.VisitFile(path, walk.EntryOf(root.filename().string(), status,
+                                           AT_FDCWD, path.c_str()));
 }
 
 }  // namespace pith

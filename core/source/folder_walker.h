@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 
+#include "core/base/file_stamp.h"
+
 namespace pith {
 
 // Why a file or directory below a source is not indexed.
@@ -35,12 +37,15 @@ struct FolderWalkOptions {
 struct WalkVisitor {
   // A file that may hold text: regular, readable size, not ignored. Its content
   // has not been looked at. False stops the walk.
-  std::function<bool(const std::filesystem::path& path, uint64_t bytes)> file;
+  std::function<bool(const std::filesystem::path& path, const FileStamp& stamp)>
+      file;
   // A skipped file or a directory that is not entered. `detail` is empty or
   // names the rule, size or system error.
   std::function<void(const std::filesystem::path& path, SkipReason reason,
                      std::string_view detail)>
       skipped;
+  // A directory that is entered, before its entries are read. May be null.
+  std::function<void(const std::filesystem::path& path)> directory;
 };
 
 // Visits every file below `root` (a directory, or one file, which is visited
@@ -54,6 +59,14 @@ struct WalkVisitor {
 absl::Status WalkFolder(const std::filesystem::path& root,
                         const FolderWalkOptions& options,
                         const WalkVisitor& visitor);
+
+// As WalkFolder, but visits only what lies at or below `top`, which is `root`
+// or a path below it. Nothing if `top` is not there, or if a directory above it
+// is not entered, which is then said to be skipped.
+absl::Status WalkBelow(const std::filesystem::path& root,
+                       const std::filesystem::path& top,
+                       const FolderWalkOptions& options,
+                       const WalkVisitor& visitor);
 
 }  // namespace pith
 

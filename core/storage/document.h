@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "core/base/file_stamp.h"
 #include "core/base/hash.h"
 #include "core/base/ids.h"
 
@@ -39,6 +41,8 @@ struct DocumentRecord {
   std::vector<PassageEntry> passages;
   // The serial that the next new passage gets.
   uint32_t next_serial = 0;
+  // Of the file that the text was read from last, if it was read from one.
+  std::optional<FileStamp> stamp;
 
   friend bool operator==(const DocumentRecord&,
                          const DocumentRecord&) = default;

@@ -75,6 +75,9 @@ struct StoreBatch {
   std::vector<PassageId> erase_tombstones;
   // Replaces the manifest, which names the segments; opaque to the store.
   std::optional<std::string> manifest;
+  // Replaces what is known of the folders that documents are read from; opaque
+  // to the store.
+  std::optional<std::string> sources;
   // The counts after this batch.
   StoreCounts counts;
 };
@@ -141,6 +144,9 @@ class PassageStore {
 
   // What the last batch with a manifest gave; nullopt if none did.
   virtual absl::StatusOr<std::optional<std::string>> GetManifest() const = 0;
+
+  // What the last batch with sources gave; nullopt if none did.
+  virtual absl::StatusOr<std::optional<std::string>> GetSources() const = 0;
 
   // Flushes and compacts until the bytes on disk are those of a store at rest.
   // kCancelled soon after `cancelled` becomes true; what was done until then

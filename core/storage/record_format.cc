@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -99,6 +100,34 @@ bool TakePassages(Decoder& decoder, DocumentRecord& record) {
   return true;
 }
 
+// Nothing for a document that was read from no file.
+void PutStamp(const std::optional<FileStamp>& stamp, std::string& out) {
+  if (!stamp) {
+    return;
+  }
+  PutVarint(stamp->device, out);
+  PutVarint(stamp->inode, out);
+  PutVarint(stamp->bytes, out);
+  PutFixed64(static_cast<uint64_t>(stamp->mtime_ns), out);
+  out.push_back(stamp->settled ? 1 : 0);
+}
+
+// The rest of a document record. False if it is no stamp.
+bool TakeStamp(Decoder& decoder, std::optional<FileStamp>& stamp) {
+  if (decoder.done()) {
+    return true;
+  }
+  FileStamp taken;
+  taken.device = decoder.Varint();
+  taken.inode = decoder.Varint();
+  taken.bytes = decoder.Varint();
+  taken.mtime_ns = static_cast<int64_t>(decoder.Fixed64());
+  const uint8_t settled = decoder.Byte();
+  taken.settled = settled == 1;
+  stamp = taken;
+  return decoder.done() && settled <= 1;
+}
+
 }  // namespace
 
 std::string EncodeDocumentKey(DocumentNumber number) {
@@ -158,6 +187,7 @@ std::string EncodeDocumentRecord(const DocumentRecord& record) {
     PutVarint(entry.bytes, bytes);
     PutVarint(entry.newlines, bytes);
   }
+  PutStamp(record.stamp, bytes);
   return bytes;
 }
 
@@ -171,7 +201,7 @@ absl::StatusOr<DocumentRecord> DecodeDocumentRecord(std::string_view bytes) {
   }
   const std::string_view hash = decoder.Bytes(record.content_hash.bytes.size());
   std::copy(hash.begin(), hash.end(), record.content_hash.bytes.begin());
-  if (!TakePassages(decoder, record) || !decoder.done()) {
+  if (!TakePassages(decoder, record) || !TakeStamp(decoder, record.stamp)) {
     return Damaged("document record", bytes);
   }
   return record;

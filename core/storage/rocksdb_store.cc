@@ -35,13 +35,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint32_t kFormatVersion = 3;
+constexpr uint32_t kFormatVersion = 4;
 // The first with a column family for vectors.
 constexpr uint32_t kVectorsVersion = 3;
 constexpr char kFormatKey[] = "format";
 constexpr char kConfigurationKey[] = "configuration";
 constexpr char kCountsKey[] = "counts";
 constexpr char kManifestKey[] = "manifest";
+constexpr char kSourcesKey[] = "sources";
 
 constexpr char kWitnessFile[] = "WITNESS";
 constexpr uint64_t kMaxWitnessBytes = 256;
@@ -378,8 +379,9 @@ struct RocksDbStore::Database {
     return version;
   }
 
-  // Version 1 had neither manifest nor tombstones, version 2 no vectors; a
-  // build that knows no more must not open a store that may have them.
+  // Version 1 had neither manifest nor tombstones, version 2 no vectors,
+  // version 3 no stamps of files; a build that knows no more must not open a
+  // store that may have them.
   absl::Status UpgradeFormat() const {
     PITH_ASSIGN_OR_RETURN(const uint32_t version, ReadFormat());
     if (version == kFormatVersion) {
@@ -640,6 +642,9 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
   if (batch.manifest.has_value()) {
     write.Put(columns[kMeta], kManifestKey, *batch.manifest);
   }
+  if (batch.sources.has_value()) {
+    write.Put(columns[kMeta], kSourcesKey, *batch.sources);
+  }
   write.Put(columns[kMeta], kCountsKey, EncodeCounts(batch.counts));
 
   rocksdb::WriteOptions options;
@@ -775,6 +780,10 @@ absl::Status RocksDbStore::VisitTombstones(
 
 absl::StatusOr<std::optional<std::string>> RocksDbStore::GetManifest() const {
   return database_->Get(kMeta, kManifestKey);
+}
+
+absl::StatusOr<std::optional<std::string>> RocksDbStore::GetSources() const {
+  return database_->Get(kMeta, kSourcesKey);
 }
 
 absl::Status RocksDbStore::Settle(std::atomic<bool>& cancelled) {

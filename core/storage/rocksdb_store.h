@@ -85,6 +85,7 @@ class RocksDbStore : public PassageStore {
   absl::Status VisitTombstones(
       const std::function<absl::Status(PassageId)>& visit) const override;
   absl::StatusOr<std::optional<std::string>> GetManifest() const override;
+  absl::StatusOr<std::optional<std::string>> GetSources() const override;
   absl::Status Settle(std::atomic<bool>& cancelled) override;
 
   const std::string& configuration() const { return configuration_; }

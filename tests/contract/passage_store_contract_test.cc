@@ -488,6 +488,20 @@ TEST_P(PassageStoreContract, PassagesThatMoveToASegmentStayWithoutACode) {
   });
 }
 
+TEST_P(PassageStoreContract, SourcesStayUntilABatchBringsOthers) {
+  EXPECT_EQ(*store().GetSources(), std::nullopt);
+  ASSERT_OK(store().Commit({.manifest = "m", .sources = "first"},
+                           Durability::kSynced));
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetSources(), Optional(std::string("first")));
+    EXPECT_THAT(*store().GetManifest(), Optional(std::string("m")));
+  });
+  ASSERT_OK(store().Commit({.sources = ""}, Durability::kSynced));
+  AtEveryStage(
+      [&] { EXPECT_THAT(*store().GetSources(), Optional(std::string())); });
+}
+
 TEST_P(PassageStoreContract, ManifestStaysUntilABatchBringsAnother) {
   ASSERT_OK(store().Commit({.manifest = "first"}, Durability::kSynced));
   ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));

@@ -67,6 +67,9 @@ class ForwardingPassageStore : public PassageStore {
   absl::StatusOr<std::optional<std::string>> GetManifest() const override {
     return store_->GetManifest();
   }
+  absl::StatusOr<std::optional<std::string>> GetSources() const override {
+    return store_->GetSources();
+  }
   absl::Status Settle(std::atomic<bool>& cancelled) override {
     return store_->Settle(cancelled);
   }

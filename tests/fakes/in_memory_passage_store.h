@@ -74,6 +74,9 @@ class InMemoryPassageStore : public PassageStore {
     if (batch.manifest.has_value()) {
       manifest_ = batch.manifest;
     }
+    if (batch.sources.has_value()) {
+      sources_ = batch.sources;
+    }
     counts_ = batch.counts;
     return absl::OkStatus();
   }
@@ -183,6 +186,11 @@ class InMemoryPassageStore : public PassageStore {
     return manifest_;
   }
 
+  absl::StatusOr<std::optional<std::string>> GetSources() const override {
+    MutexLock lock(mutex_);
+    return sources_;
+  }
+
   absl::Status Settle(std::atomic<bool>& cancelled) override {
     return cancelled ? absl::CancelledError("settle store") : absl::OkStatus();
   }
@@ -207,6 +215,7 @@ class InMemoryPassageStore : public PassageStore {
   std::map<PassageId, std::string> vectors_ ABSL_GUARDED_BY(mutex_);
   std::set<PassageId> tombstones_ ABSL_GUARDED_BY(mutex_);
   std::optional<std::string> manifest_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::string> sources_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pith

@@ -3,10 +3,8 @@
 #include "clients/cli/daemon.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -54,6 +52,7 @@
 #include "proto/pith/v1/operations.grpc.pb.h"
 #include "proto/pith/v1/search.grpc.pb.h"
 #include "proto/pith/v1/sources.grpc.pb.h"
+#include "tests/file_power.h"
 #include "tests/process.h"
 #include "tests/status_matchers.h"
 #include "tests/temp_directory.h"
@@ -140,26 +139,6 @@ fs::path LargestFile(const fs::path& directory, const std::string& prefix,
     }
   }
   return largest;
-}
-
-// Runs `action` without root's power to read every file, which processes that
-// it starts do not have either. False if that power cannot be given up.
-template <typename Action>
-bool WithoutPowerOverFiles(const Action& action) {
-  if (::geteuid() != 0) {
-    action();
-    return true;
-  }
-  bool dropped = false;
-  // Of this thread and its children alone.
-  std::thread([&] {
-    dropped = ::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE) == 0 &&
-              ::prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH) == 0;
-    if (dropped) {
-      action();
-    }
-  }).join();
-  return dropped;
 }
 
 // A process that is not a child of this one.

@@ -490,23 +490,23 @@ TEST_F(RocksDbStoreTest, ATruncatedManifestIsDataLossAtEveryLength) {
 TEST_F(RocksDbStoreTest, NewerFormatIsRefusedWithBothVersions) {
   Create();
   std::string version;
-  PutFixed32(4, version);
+  PutFixed32(5, version);
   PutMeta("format", version);
   EXPECT_THAT(Open(),
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       "format 4 is newer than this build, which reads up "
-                       "to 3"));
+                       "format 5 is newer than this build, which reads up "
+                       "to 4"));
 }
 
 // An old build must not touch what it does not know.
 TEST_F(RocksDbStoreTest, RefusalOfANewerFormatChangesNoByte) {
   ASSERT_OK(CommitOne(*Create(), 1));
   std::string version;
-  PutFixed32(4, version);
+  PutFixed32(5, version);
   PutMeta("format", version);
   const auto before = Contents();
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
-                               "format 4 is newer"));
+                               "format 5 is newer"));
   EXPECT_EQ(Contents(), before);
 }
 
@@ -523,7 +523,7 @@ TEST_F(RocksDbStoreTest, NewerFormatWithOtherColumnFamiliesIsRefusedTheSame) {
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
                                "format 5 is newer"));
   std::string current;
-  PutFixed32(3, current);
+  PutFixed32(4, current);
   PutMeta("format", current);
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kDataLoss, "column families"));
 }
@@ -608,14 +608,15 @@ TEST_F(RocksDbStoreTest, StoreOfVersion1IsReadAndUpgraded) {
     EXPECT_OK((*store)->VisitTombstones(
         [](PassageId) { return absl::InternalError("there is none"); }));
     EXPECT_EQ(*(*store)->GetManifest(), std::nullopt);
+    EXPECT_EQ(*(*store)->GetSources(), std::nullopt);
     EXPECT_THAT(*(*store)->GetVectors(std::vector{Id(1)}),
                 testing::ElementsAre(std::nullopt));
   }
-  // A build that reads version 1 or 2 refuses the store from now on.
+  // A build that reads an older version refuses the store from now on.
   Tamper([](rocksdb::DB& db) {
     std::string format;
     EXPECT_TRUE(db.Get({}, "format", &format).ok());
-    EXPECT_EQ(format, std::string("\3\0\0\0", 4));
+    EXPECT_EQ(format, std::string("\4\0\0\0", 4));
   });
 }
 

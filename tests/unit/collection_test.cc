@@ -93,6 +93,69 @@ TEST_F(CollectionTest, FindsTheNearestDocumentsInOrder) {
   EXPECT_THAT(Find("red green blue", 2), ElementsAre("a", "b"));
 }
 
+TEST_F(CollectionTest, SourcesStayUntilOthersAreSet) {
+  EXPECT_EQ(*collection_->GetSources(), "");
+  ASSERT_OK(collection_->SetSources("first"));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  Open();
+  EXPECT_EQ(*collection_->GetSources(), "first");
+  EXPECT_EQ(collection_->GetStatus().counts.documents, 1u);
+  store_->set_commit_status(absl::ResourceExhaustedError("disk full"));
+  EXPECT_THAT(collection_->SetSources("second"),
+              StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
+  store_->set_commit_status(absl::OkStatus());
+  EXPECT_EQ(*collection_->GetSources(), "first");
+  collection_->Close();
+  EXPECT_THAT(collection_->SetSources("third"),
+              StatusIs(absl::StatusCode::kUnavailable, ""));
+}
+
+TEST_F(CollectionTest, AStampIsKeptAndChangesWithoutTheText) {
+  const FileStamp stamp = {.inode = 1, .bytes = 3, .settled = true};
+  const auto listed = [this] {
+    return (*collection_->List("", std::nullopt, 1)).at(0).stamp;
+  };
+  ASSERT_OK(
+      PutAndWait(*collection_, {.id = "a", .text = "red", .stamp = stamp}));
+  EXPECT_EQ(listed(), stamp);
+  const FileStamp later = {.inode = 2, .bytes = 3, .settled = true};
+  const auto put =
+      PutAndWait(*collection_, {.id = "a", .text = "red", .stamp = later});
+  ASSERT_OK(put);
+  EXPECT_EQ(put->outcome, PutOutcome::kUnchanged);
+  EXPECT_EQ(listed(), later);
+  // The same text from elsewhere: the file holds it still.
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  EXPECT_EQ(listed(), later);
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "blue"}));
+  EXPECT_EQ(listed(), std::nullopt);
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(Find("blue"), ElementsAre("a"));
+}
+
+TEST_F(CollectionTest, WaitingDocumentsAreNamedWithTheirFailure) {
+  embedder_.set_failure([](std::span<const std::string_view> texts) {
+    return absl::StrContains(AbslView(texts[0]), "poison")
+               ? absl::InternalError("poison")
+               : absl::UnavailableError("no worker");
+  });
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "poison"}));
+  ASSERT_TRUE(WaitSearchable(*collection_).ok());
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "water"}));
+  const auto waiting = collection_->ListWaiting(10);
+  ASSERT_OK(waiting);
+  ASSERT_THAT(*waiting, SizeIs(2));
+  EXPECT_EQ((*waiting)[0].id, "a");
+  EXPECT_THAT((*waiting)[0].failure,
+              StatusIs(absl::StatusCode::kInternal, "poison"));
+  EXPECT_EQ((*waiting)[1].id, "b");
+  EXPECT_OK((*waiting)[1].failure);
+  EXPECT_THAT(*collection_->ListWaiting(1), SizeIs(1));
+  embedder_.set_failure(nullptr);
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_THAT(*collection_->ListWaiting(10), SizeIs(1));
+}
+
 TEST_F(CollectionTest, AHitSaysWhereItLiesAndHowItWasFound) {
   config_.chunking = Chunking::kStructure;
   config_.target_tokens = 16;

@@ -3,9 +3,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <random>
 #include <string>
 #include <utility>
@@ -46,21 +48,36 @@ class FolderWalkerTest : public testing::Test {
 
   absl::Status Walk(const fs::path& root,
                     const FolderWalkOptions& options = {}) {
+    return Walk(root, root, options);
+  }
+
+  absl::Status Walk(const fs::path& root, const fs::path& top,
+                    const FolderWalkOptions& options = {}) {
     files_.clear();
+    stamps_.clear();
     skipped_.clear();
     details_.clear();
-    return WalkFolder(root, options,
-                      {.file =
-                           [&](const fs::path& path, uint64_t) {
-                             files_.push_back(Name(path));
-                             return files_.size() != stop_after_;
-                           },
-                       .skipped =
-                           [&](const fs::path& path, SkipReason reason,
-                               std::string_view detail) {
-                             skipped_.emplace_back(Name(path), reason);
-                             details_.emplace_back(detail);
-                           }});
+    directories_.clear();
+    return WalkBelow(root, top, options,
+                     {.file =
+                          [&](const fs::path& path, const FileStamp& stamp) {
+                            files_.push_back(Name(path));
+                            stamps_.push_back(stamp);
+                            return files_.size() != stop_after_;
+                          },
+                      .skipped =
+                          [&](const fs::path& path, SkipReason reason,
+                              std::string_view detail) {
+                            skipped_.emplace_back(Name(path), reason);
+                            details_.emplace_back(detail);
+                          },
+                      .directory =
+                          [&](const fs::path& path) {
+                            directories_.push_back(Name(path));
+                            if (on_directory_ != nullptr) {
+                              on_directory_(path);
+                            }
+                          }});
   }
 
   std::string Name(const fs::path& path) const {
@@ -70,6 +87,9 @@ class FolderWalkerTest : public testing::Test {
   fs::path root_;
   size_t stop_after_ = 0;
   std::vector<std::string> files_;
+  std::vector<FileStamp> stamps_;
+  std::vector<std::string> directories_;
+  std::function<void(const fs::path&)> on_directory_;
   std::vector<std::pair<std::string, SkipReason>> skipped_;
   std::vector<std::string> details_;
 };
@@ -82,6 +102,86 @@ TEST_F(FolderWalkerTest, VisitsFilesByNameThenSubdirectoriesByName) {
   EXPECT_THAT(files_,
               ElementsAre("Z", "ab", "c", "a/q", "b/b", "b/z", "b/a/x"));
   EXPECT_THAT(skipped_, IsEmpty());
+}
+
+TEST_F(FolderWalkerTest, StampsWhatItVisits) {
+  Write("a", "four");
+  fs::last_write_time(root_ / "a",
+                      fs::file_time_type::clock::now() - std::chrono::hours(1));
+  Write("b", "young");
+  ASSERT_OK(Walk(root_));
+  ASSERT_EQ(stamps_.size(), 2u);
+  struct stat status {};
+  ASSERT_EQ(::stat((root_ / "a").c_str(), &status), 0);
+  EXPECT_EQ(stamps_[0].inode, status.st_ino);
+  EXPECT_EQ(stamps_[0].bytes, 4u);
+  EXPECT_TRUE(stamps_[0].settled);
+  EXPECT_EQ(stamps_[1].bytes, 5u);
+  EXPECT_FALSE(stamps_[1].settled);
+  ASSERT_OK(Walk(root_ / "a"));
+  ASSERT_EQ(stamps_.size(), 1u);
+  EXPECT_EQ(stamps_[0].inode, status.st_ino);
+}
+
+// What comes into a directory after it was named is visited.
+TEST_F(FolderWalkerTest, NamesADirectoryBeforeItReadsIt) {
+  Write("a/x");
+  Write("b/.hidden/x");
+  on_directory_ = [this](const fs::path& path) {
+    std::ofstream(path / "late") << "text";
+  };
+  ASSERT_OK(Walk(root_));
+  EXPECT_THAT(directories_, ElementsAre(".", "a", "b"));
+  EXPECT_THAT(files_, ElementsAre("late", "a/late", "a/x", "b/late"));
+}
+
+TEST_F(FolderWalkerTest, APartIsVisitedAsTheWholeWouldBe) {
+  Write("a/b/x");
+  Write("a/b/y.log");
+  Write("a/b/c/z");
+  Write("a/x");
+  Write("ab");
+  Write(".gitignore", "*.log\n/build/\n");
+  Write("build/x");
+  Write("a/.hidden/x");
+  ASSERT_OK(Walk(root_, root_ / "a/b"));
+  EXPECT_THAT(files_, ElementsAre("a/b/x", "a/b/c/z"));
+  EXPECT_THAT(directories_, ElementsAre("a/b", "a/b/c"));
+  EXPECT_THAT(skipped_,
+              ElementsAre(std::pair("a/b/y.log", SkipReason::kIgnored)));
+  ASSERT_OK(Walk(root_, root_ / "a/x"));
+  EXPECT_THAT(files_, ElementsAre("a/x"));
+  EXPECT_THAT(directories_, IsEmpty());
+  ASSERT_OK(Walk(root_, root_ / "a/b/y.log"));
+  EXPECT_THAT(files_, IsEmpty());
+  EXPECT_THAT(skipped_,
+              ElementsAre(std::pair("a/b/y.log", SkipReason::kIgnored)));
+  // By the directory that is not entered.
+  ASSERT_OK(Walk(root_, root_ / "build/x"));
+  EXPECT_THAT(files_, IsEmpty());
+  EXPECT_THAT(skipped_, ElementsAre(std::pair("build", SkipReason::kIgnored)));
+  ASSERT_OK(Walk(root_, root_ / "a/.hidden/x"));
+  EXPECT_THAT(files_, IsEmpty());
+  EXPECT_THAT(skipped_,
+              ElementsAre(std::pair("a/.hidden", SkipReason::kHidden)));
+}
+
+TEST_F(FolderWalkerTest, APartThatIsNotThereIsNothing) {
+  Write("a/x");
+  fs::create_directory_symlink(root_ / "a", root_ / "link");
+  for (const char* name : {"none", "none/none", "a/x/none", "a/none"}) {
+    ASSERT_OK(Walk(root_, root_ / name)) << name;
+    EXPECT_THAT(files_, IsEmpty()) << name;
+    EXPECT_THAT(skipped_, IsEmpty()) << name;
+  }
+  ASSERT_OK(Walk(root_, root_ / "link/x"));
+  EXPECT_THAT(files_, IsEmpty());
+  EXPECT_THAT(skipped_, ElementsAre(std::pair("link", SkipReason::kSymlink)));
+  EXPECT_THAT(
+      Walk(root_ / "a", root_),
+      StatusIs(absl::StatusCode::kInvalidArgument, "does not lie below"));
+  EXPECT_THAT(Walk(root_ / "none", root_ / "none/x"),
+              StatusIs(absl::StatusCode::kNotFound, "none"));
 }
 
 TEST_F(FolderWalkerTest, SaysWhyItSkips) {

@@ -37,6 +37,9 @@ DocumentRecord SampleRecord() {
   return record;
 }
 
+constexpr FileStamp kStamp = {
+    .device = 1, .inode = 300, .bytes = 2, .mtime_ns = -2, .settled = true};
+
 // These bytes are on disk in every collection: a change needs a new format
 // version.
 TEST(RecordFormat, BytesStayAsTheyAre) {
@@ -70,6 +73,33 @@ TEST(RecordFormat, BytesStayAsTheyAre) {
       "c7010101";
   EXPECT_EQ(Hex(EncodeDocumentRecord(SampleRecord())),
             id + title + metadata + hash + next_serial + passages);
+  DocumentRecord stamped = SampleRecord();
+  stamped.stamp = kStamp;
+  EXPECT_EQ(Hex(EncodeDocumentRecord(stamped)),
+            id + title + metadata + hash + next_serial + passages +
+                "01ac0202feffffffffffffff01");
+}
+
+// Without its stamp a record is one of an older version.
+TEST(RecordFormat, StampsComeBackWholeOrNotAtAll) {
+  DocumentRecord record = SampleRecord();
+  const size_t plain = EncodeDocumentRecord(record).size();
+  for (const bool settled : {false, true}) {
+    record.stamp = kStamp;
+    record.stamp->settled = settled;
+    const std::string bytes = EncodeDocumentRecord(record);
+    ASSERT_OK(DecodeDocumentRecord(bytes));
+    EXPECT_EQ(*DecodeDocumentRecord(bytes), record);
+    for (size_t size = plain + 1; size < bytes.size(); ++size) {
+      EXPECT_THAT(DecodeDocumentRecord(bytes.substr(0, size)),
+                  StatusIs(absl::StatusCode::kDataLoss, "document record"))
+          << size;
+    }
+    EXPECT_THAT(DecodeDocumentRecord(bytes + '\0'),
+                StatusIs(absl::StatusCode::kDataLoss, ""));
+    EXPECT_THAT(DecodeDocumentRecord(bytes.substr(0, bytes.size() - 1) + '\2'),
+                StatusIs(absl::StatusCode::kDataLoss, ""));
+  }
 }
 
 TEST(RecordFormat, ExtremesComeBack) {

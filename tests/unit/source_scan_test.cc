@@ -1,0 +1,296 @@
+#include "server/source_scan.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "core/source/reconcile.h"
+#include "tests/collection_calls.h"
+#include "tests/fakes/forwarding_passage_store.h"
+#include "tests/fakes/hash_embedder.h"
+#include "tests/fakes/in_memory_passage_store.h"
+#include "tests/status_matchers.h"
+#include "tests/temp_directory.h"
+
+namespace pith {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class SourceScanTest : public testing::Test {
+ protected:
+  SourceScanTest() {
+    fs::create_directory(root_);
+    CollectionConfig config;
+    config.name = "test";
+    config.model = embedder_.identity();
+    auto collection =
+        Collection::Open(config, temp_.path() / "segments",
+                         std::make_unique<ForwardingPassageStore>(store_),
+                         embedder_, cache_, {});
+    CHECK(collection.ok()) << collection.status();
+    collection_ = *std::move(collection);
+  }
+
+  std::string Path(const std::string& name) const { return root_ / name; }
+
+  // With a time of change an hour ago, so that its stamp counts.
+  void Write(const std::string& name, const std::string& text) {
+    fs::create_directories(fs::path(Path(name)).parent_path());
+    std::ofstream(Path(name)) << text;
+    SetAge(name, absl::Hours(1));
+  }
+  void SetAge(const std::string& name, absl::Duration age) {
+    const timespec time = absl::ToTimespec(now_ - age);
+    const timespec times[] = {time, time};
+    PCHECK(::utimensat(AT_FDCWD, Path(name).c_str(), times, 0) == 0);
+  }
+
+  // Of everything, or of what lies below the root by these names.
+  v1::AddSourceProgress Scan(const std::vector<std::string>& names = {}) {
+    Operation operation("op", "test", root_.string());
+    std::vector<std::string> tops;
+    for (const std::string& name : names) {
+      tops.push_back(Path(name));
+    }
+    if (tops.empty()) {
+      tops.push_back(root_.string());
+    }
+    auto result = ReconcileSource(
+        *collection_, {.root = root_, .tops = tops, .known = skipped_},
+        operation);
+    EXPECT_OK(result);
+    if (result.ok()) {
+      result_ = *std::move(result);
+      if (names.empty()) {
+        skipped_ = result_.skipped;
+      }
+    }
+    return operation.Describe().add_source();
+  }
+
+  // Names below the root, of other documents their ids.
+  std::vector<std::string> Documents() const {
+    std::vector<std::string> names;
+    const auto documents = collection_->List("", std::nullopt, 1000);
+    CHECK(documents.ok()) << documents.status();
+    for (const DocumentListing& document : *documents) {
+      names.push_back(document.id.starts_with(Path(""))
+                          ? document.id.substr(Path("").size())
+                          : document.id);
+    }
+    return names;
+  }
+  std::string Text(const std::string& name) const {
+    const auto document = collection_->Get(Path(name));
+    return document.ok() && *document ? (*document)->text : "none";
+  }
+
+  TempDirectory temp_;
+  const fs::path root_ = temp_.path() / "root";
+  const absl::Time now_ = absl::Now();
+  std::shared_ptr<InMemoryPassageStore> store_ =
+      std::make_shared<InMemoryPassageStore>();
+  HashEmbedder embedder_;
+  VectorCache cache_{size_t{1} << 20};
+  std::unique_ptr<Collection> collection_;
+  SkippedFiles skipped_;
+  SourceScanResult result_;
+};
+
+// Content that changes while size, time and inode stay shows what was read.
+TEST_F(SourceScanTest, AFileWithItsOldStampIsNotRead) {
+  Write("a", "first");
+  EXPECT_EQ(Scan().added(), 1);
+  Write("a", "other");
+  const v1::AddSourceProgress second = Scan();
+  EXPECT_EQ(second.unchanged(), 1);
+  EXPECT_EQ(second.bytes_read(), 0);
+  EXPECT_EQ(Text("a"), "first");
+  SetAge("a", absl::Hours(2));
+  EXPECT_EQ(Scan().updated(), 1);
+  EXPECT_EQ(Text("a"), "other");
+}
+
+TEST_F(SourceScanTest, AFileAsYoungAsTheScanIsReadAgain) {
+  Write("a", "first");
+  SetAge("a", absl::ZeroDuration());
+  EXPECT_EQ(Scan().added(), 1);
+  Write("a", "other");
+  SetAge("a", absl::ZeroDuration());
+  EXPECT_EQ(Scan().updated(), 1);
+  EXPECT_EQ(Text("a"), "other");
+}
+
+// Its new stamp is kept, so that it is read once.
+TEST_F(SourceScanTest, AFileThatWasOnlyTouchedIsReadOnceAndNotEmbedded) {
+  Write("a", "first");
+  Scan();
+  ASSERT_OK(WaitSearchable(*collection_));
+  const size_t embedded = embedder_.ingested();
+  SetAge("a", absl::Hours(2));
+  const v1::AddSourceProgress touched = Scan();
+  EXPECT_EQ(touched.unchanged(), 1);
+  EXPECT_EQ(touched.bytes_read(), 5);
+  EXPECT_EQ(Scan().bytes_read(), 0);
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(embedder_.ingested(), embedded);
+}
+
+// The stamp says what file the text is from: it goes with other text.
+TEST_F(SourceScanTest, ADocumentThatWasPushedInBetweenIsReplaced) {
+  Write("a", "first");
+  Scan();
+  ASSERT_OK(PutAndWait(*collection_, {.id = Path("a"), .text = "pushed"}));
+  EXPECT_EQ(Scan().updated(), 1);
+  EXPECT_EQ(Text("a"), "first");
+}
+
+TEST_F(SourceScanTest, ADocumentThatWasDeletedComesBack) {
+  Write("a", "first");
+  Scan();
+  ASSERT_OK(collection_->DeleteAndWait({Path("a")}));
+  EXPECT_EQ(Scan().added(), 1);
+}
+
+TEST_F(SourceScanTest, WhatHoldsNoTextIsReadOnceUntilItChanges) {
+  Write("a", std::string("bin\0ary", 7));
+  Write("b", " \n ");
+  const v1::AddSourceProgress first = Scan();
+  EXPECT_EQ(first.skipped_by_reason().at("binary"), 1);
+  EXPECT_EQ(first.skipped_by_reason().at("empty"), 1);
+  Write("a", "text :)");
+  // With the old time: not read.
+  EXPECT_EQ(Scan().skipped_by_reason().at("binary"), 1);
+  EXPECT_THAT(Documents(), IsEmpty());
+  SetAge("a", absl::Hours(2));
+  const v1::AddSourceProgress third = Scan();
+  EXPECT_EQ(third.added(), 1);
+  EXPECT_EQ(third.skipped_by_reason().count("binary"), 0u);
+}
+
+TEST_F(SourceScanTest, TextThatBecomesSomethingElseGoes) {
+  Write("a", "first");
+  Write("b", "second");
+  Scan();
+  Write("a", std::string("\0\0", 2));
+  Write(".pithignore", "b\n");
+  EXPECT_EQ(Scan().removed(), 2);
+  EXPECT_THAT(Documents(), IsEmpty());
+}
+
+TEST_F(SourceScanTest, NamesThatBeginAlikeAreNotMixedUp) {
+  for (const char* name : {"a", "a-b/x", "a.txt", "ab", "b/c/d", "b/c-d"}) {
+    Write(name, name);
+  }
+  EXPECT_EQ(Scan().added(), 6);
+  EXPECT_EQ(Scan().unchanged(), 6);
+  fs::remove(Path("a"));
+  Write("a/x", "x");
+  fs::remove_all(Path("b/c"));
+  const v1::AddSourceProgress changed = Scan();
+  EXPECT_EQ(changed.added(), 1);
+  EXPECT_EQ(changed.removed(), 2);
+  EXPECT_EQ(changed.unchanged(), 4);
+  EXPECT_THAT(Documents(), ElementsAre("a-b/x", "a.txt", "a/x", "ab", "b/c-d"));
+}
+
+TEST_F(SourceScanTest, APartIsScannedAloneAndSkippedInIt) {
+  Write("a/x", "ax");
+  Write("b/x", "bx");
+  Scan();
+  EXPECT_EQ(result_.documents, 2);
+  fs::remove_all(Path("a"));
+  fs::remove_all(Path("b"));
+  Write("c/y", "cy");
+  Write("d/y", "dy");
+  Write("c/z", std::string("\0", 1));
+  const v1::AddSourceProgress part = Scan({"a", "c"});
+  EXPECT_EQ(part.removed(), 1);
+  EXPECT_EQ(part.added(), 1);
+  EXPECT_EQ(result_.documents_before, 1);
+  EXPECT_EQ(result_.documents, 1);
+  EXPECT_EQ(result_.skipped.count(), 1u);
+  EXPECT_THAT(Documents(), ElementsAre("b/x", "c/y"));
+  Scan();
+  EXPECT_THAT(Documents(), ElementsAre("c/y", "d/y"));
+}
+
+TEST_F(SourceScanTest, WithoutItsRootNothingIsDeleted) {
+  Write("a", "first");
+  Scan();
+  fs::rename(root_, temp_.path() / "away");
+  Operation operation("op", "test", "");
+  EXPECT_THAT(ReconcileSource(
+                  *collection_,
+                  {.root = root_, .tops = {root_.string()}, .known = skipped_},
+                  operation),
+              StatusIs(absl::StatusCode::kNotFound, "root"));
+  EXPECT_THAT(
+      ReconcileSource(*collection_,
+                      {.root = root_, .tops = {Path("a")}, .known = skipped_},
+                      operation),
+      StatusIs(absl::StatusCode::kNotFound, "root"));
+  EXPECT_EQ(Text("a"), "first");
+}
+
+// As an empty mount point is: the document is from another device than the
+// folder is on.
+TEST_F(SourceScanTest, WhatIsOnAFileSystemThatIsNotThereIsKept) {
+  Write("here", "here");
+  Scan();
+  for (const char* name : {"mount/a", "mount/b"}) {
+    ASSERT_OK(PutAndWait(
+        *collection_,
+        {.id = Path(name), .text = name, .stamp = FileStamp{.device = 12345}}));
+  }
+  fs::create_directory(Path("mount"));
+  EXPECT_EQ(Scan().removed(), 0);
+  EXPECT_EQ(result_.kept_unmounted, 2);
+  EXPECT_EQ(result_.documents, 3);
+  EXPECT_EQ(result_.kept_example, Path("mount/a"));
+  EXPECT_EQ(Scan({"mount"}).removed(), 0);
+  // A file below the mount point is none of the volume's.
+  Write("mount/other", "other");
+  EXPECT_EQ(Scan().removed(), 0);
+  EXPECT_THAT(Documents(),
+              ElementsAre("here", "mount/a", "mount/b", "mount/other"));
+  // The volume is back under another number, with one file deleted.
+  Write("mount/a", "mount/a");
+  EXPECT_EQ(Scan().removed(), 1);
+  EXPECT_EQ(result_.kept_unmounted, 0);
+  EXPECT_THAT(Documents(), ElementsAre("here", "mount/a", "mount/other"));
+}
+
+TEST_F(SourceScanTest, EachFolderIsNamedBeforeItIsRead) {
+  Write("a/x", "x");
+  std::vector<std::string> folders;
+  Operation operation("op", "test", "");
+  ASSERT_OK(ReconcileSource(*collection_,
+                            {.root = root_,
+                             .tops = {root_.string()},
+                             .folder =
+                                 [&](const fs::path& folder) {
+                                   folders.push_back(folder.string());
+                                   std::ofstream(folder / "late") << "late";
+                                 },
+                             .known = skipped_},
+                            operation));
+  EXPECT_THAT(folders, ElementsAre(root_.string(), Path("a")));
+  EXPECT_THAT(Documents(), ElementsAre("a/late", "a/x", "late"));
+}
+
+}  // namespace
+}  // namespace pith
