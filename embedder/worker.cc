@@ -22,7 +22,7 @@
 
 #include "core/base/file.h"
 #include "core/base/vector_math.h"
-#include "embedder/embedder_service.h"
+#include "embedder/worker_protocol.h"
 
 namespace pith {
 namespace {
