@@ -42,7 +42,7 @@ FOLDERS = {
 
 # Folders that single files may include in addition.
 FILES = {
-    "server/main.cc": ["core/codes"],
+    "server/main.cc": ["core/codes", "embedder"],
     "server/local_models.h": ["embedder", "embedder/remote"],
     "server/local_models.cc": ["embedder", "embedder/remote"],
 }
