@@ -18,6 +18,9 @@ constexpr int64_t kLeastSharedTokens = 128;
 // about the same moment.
 constexpr int64_t kSharesPerWorker = 2;
 
+// Connections that may be lost with a text before its requests are told.
+constexpr int kMaxLosses = 2;
+
 int64_t Tokens(const std::vector<int32_t>& ids) {
   return static_cast<int64_t>(ids.size());
 }
@@ -77,7 +80,7 @@ bool BatchQueue::MovesToSearch(const Text& text,
                                const RequestContext& context) {
   return context.priority == EmbedPriority::kSearch &&
          text.priority == EmbedPriority::kIngest && !text.running &&
-         text.failures == 0;
+         !text.again;
 }
 
 void BatchQueue::Enqueue(Text* text) {
@@ -124,7 +127,7 @@ void BatchQueue::Remove(RequestId id) {
     std::erase_if(text->waiters,
                   [&](const Waiter& waiter) { return waiter.request == id; });
     // What runs, or is to be given out again, is dropped when its turn comes.
-    if (text->waiters.empty() && !text->running && text->failures == 0) {
+    if (text->waiters.empty() && !text->running && !text->again) {
       Dequeue(text);
       Erase(text);
     }
@@ -322,26 +325,35 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
   CHECK(found != running_.end());
   const std::vector<Text*> texts = std::move(found->second);
   running_.erase(found);
+  const bool is_evidence =
+      failure == Failure::kWorkerDied || failure == Failure::kError;
+  std::vector<Waiter> failed;
   // By priority: a search may have joined some.
   std::array<std::vector<Text*>, 2> groups;
   for (Text* text : texts) {
     text->running = false;
-    text->failures += failure == Failure::kError ? 2 : 1;
+    text->again = true;
+    text->failures += failure == Failure::kError        ? 2
+                      : failure == Failure::kWorkerDied ? 1
+                                                        : 0;
+    text->losses += failure == Failure::kUnreachable ? 1 : 0;
     if (text->waiters.empty()) {
       Erase(text);
       continue;
     }
-    if (texts.size() == 1 && text->failures > 1) {
-      std::vector<Waiter> waiters = text->waiters;
+    const bool is_guilty =
+        is_evidence && texts.size() == 1 && text->failures > 1;
+    if (is_guilty || text->losses == kMaxLosses) {
+      failed.insert(failed.end(), text->waiters.begin(), text->waiters.end());
       Erase(text);
-      return waiters;
+      continue;
     }
     Waiting& waiting = waiting_[Index(text->priority)];
     waiting.tokens += Tokens(*text->ids);
-    if (text->failures == 1) {
-      groups[Index(text->priority)].push_back(text);
-    } else {
+    if (is_evidence && text->failures > 1) {
       waiting.again.push_back({text});
+    } else {
+      groups[Index(text->priority)].push_back(text);
     }
   }
   for (size_t priority = 0; priority < groups.size(); ++priority) {
@@ -349,7 +361,7 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
       waiting_[priority].again.push_back(std::move(groups[priority]));
     }
   }
-  return {};
+  return failed;
 }
 
 }  // namespace pith

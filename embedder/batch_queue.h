@@ -92,13 +92,18 @@ class BatchQueue {
   std::vector<std::vector<Waiter>> Finish(BatchId batch);
 
   enum class Failure {
-    kWorkerDied,  // any of the texts may be the reason, or none
-    kError,       // the worker lives and says that it cannot embed them
+    kWorkerDied,   // any of the texts may be the reason, or none
+    kError,        // the worker lives and says that it cannot embed them
+    kUnreachable,  // the connection was lost: nothing is known of the texts
+    kBusy,         // the worker has not looked at them
   };
   // The batch failed. After a worker's first death its texts are given out once
   // more as they were; after the second, or an error, one by one, as one of
   // them may be the reason. Returns the waiters of a text that failed alone,
   // after an error or a second death: it is not given out again.
+  //
+  // A batch that was not reached or taken is given out as it was; returned are
+  // the waiters of texts that two connections were lost with.
   std::vector<Waiter> Fail(BatchId batch, Failure failure);
 
   // All requests, which are removed: there is no way to serve them.
@@ -125,8 +130,12 @@ class BatchQueue {
     EmbedPriority priority = EmbedPriority::kSearch;
     // In a batch that was taken.
     bool running = false;
+    // Has been in a batch that failed.
+    bool again = false;
     // Workers that died with it; an error counts as two.
     int failures = 0;
+    // Connections that were lost with it.
+    int losses = 0;
     std::vector<Waiter> waiters;
   };
   struct Request {

@@ -1,39 +1,70 @@
 #include "embedder/embedder_service.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
-
 #include <bit>
-#include <cerrno>
 #include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "glog/logging.h"
-#include "grpcpp/server_builder.h"
-#include "grpcpp/server_posix.h"
 
-#include "core/base/file.h"
-#include "core/base/status_macros.h"
+#include "core/base/secret.h"
+#include "embedder/worker_protocol.h"
 
 namespace pith {
 namespace {
 
-// One running, one waiting behind it after its caller gave up on the first, and
-// a GetModel.
-constexpr int kMaxConcurrentCalls = 4;
+// How often a waiting call asks whether its caller is still there.
+constexpr absl::Duration kCancellationPeriod = absl::Milliseconds(20);
+
+constexpr std::string_view kBearer = "Bearer ";
 
 // The codes of absl::Status and grpc::Status are the same numbers.
-grpc::Status ToGrpc(const absl::Status& status) {
+grpc::Status ModelError(grpc::ServerContext& context,
+                        const absl::Status& status) {
   constexpr size_t kMaxMessageBytes = 1024;
+  context.AddTrailingMetadata(kModelErrorMark, "");
   return {static_cast<grpc::StatusCode>(status.code()),
           std::string(status.message().substr(0, kMaxMessageBytes))};
 }
 
-absl::StatusOr<PackedTokens> ToPackedTokens(
-    const v1::EmbedTokensRequest& request) {
+}  // namespace
+
+EmbedderServiceImpl::EmbedderServiceImpl(absl::StatusOr<LoadedEngine> model,
+                                         Access access)
+    : model_(std::move(model)), access_(std::move(access)) {}
+
+grpc::Status EmbedderServiceImpl::CheckToken(
+    const grpc::ServerContext& context) const {
+  if (access_.token.empty()) {
+    return grpc::Status::OK;
+  }
+  const auto found = context.client_metadata().find("authorization");
+  if (found == context.client_metadata().end()) {
+    return {grpc::StatusCode::UNAUTHENTICATED, "this worker wants a token"};
+  }
+  const std::string_view value(found->second.data(), found->second.size());
+  if (!value.starts_with(kBearer) ||
+      !SecretsEqual(value.substr(kBearer.size()), access_.token)) {
+    return {grpc::StatusCode::UNAUTHENTICATED, "wrong token"};
+  }
+  return grpc::Status::OK;
+}
+
+absl::StatusOr<PackedTokens> EmbedderServiceImpl::ToPackedTokens(
+    const v1::EmbedTokensRequest& request) const {
+  if (request.token_ids_size() > kMaxWorkerCallTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("embed ", request.token_ids_size(), " tokens: at most ",
+                     kMaxWorkerCallTokens, " a call"));
+  }
+  const int64_t vector_bytes = int64_t{request.text_lengths_size()} *
+                               model_->engine->dimension() *
+                               int64_t{sizeof(float)};
+  if (vector_bytes >= kMaxWorkerMessageBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "embed ", request.text_lengths_size(), " texts: their vectors are ",
+        vector_bytes, " bytes, a message has less than ",
+        kMaxWorkerMessageBytes));
+  }
   PackedTokens tokens;
   int64_t total = 0;
   for (const int32_t length : request.text_lengths()) {
@@ -54,98 +85,81 @@ absl::StatusOr<PackedTokens> ToPackedTokens(
   return tokens;
 }
 
-}  // namespace
+grpc::Status EmbedderServiceImpl::AwaitTurn(
+    const grpc::ServerContext& context) {
+  MutexLock lock(mutex_);
+  if (tickets_.size() >= kMaxWaitingCalls) {
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+            absl::StrCat("busy: ", tickets_.size(), " calls already wait")};
+  }
+  const uint64_t ticket = next_ticket_++;
+  tickets_.insert(ticket);
+  bool has_gone = context.IsCancelled();
+  while (!has_gone && (busy_ || *tickets_.begin() != ticket)) {
+    changed_.WaitFor(mutex_, kCancellationPeriod);
+    has_gone = context.IsCancelled();
+  }
+  tickets_.erase(ticket);
+  if (has_gone) {
+    changed_.SignalAll();
+    return {grpc::StatusCode::CANCELLED, "the caller has gone"};
+  }
+  busy_ = true;
+  return grpc::Status::OK;
+}
 
-EmbedderServiceImpl::EmbedderServiceImpl(absl::StatusOr<LoadedEngine> model)
-    : model_(std::move(model)) {}
+void EmbedderServiceImpl::EndTurn() {
+  MutexLock lock(mutex_);
+  busy_ = false;
+  changed_.SignalAll();
+}
 
-grpc::Status EmbedderServiceImpl::GetModel(grpc::ServerContext* /*context*/,
-                                           const v1::GetModelRequest*,
-                                           v1::GetModelResponse* response) {
+grpc::Status EmbedderServiceImpl::GetModel(
+    grpc::ServerContext* context, const v1::GetModelRequest* /*request*/,
+    v1::GetModelResponse* response) {
+  if (grpc::Status allowed = CheckToken(*context); !allowed.ok()) {
+    return allowed;
+  }
   if (!model_.ok()) {
-    return ToGrpc(model_.status());
+    return ModelError(*context, model_.status());
   }
   response->set_dimension(model_->engine->dimension());
   response->set_device(model_->device);
   response->set_precision(std::string(PrecisionName(model_->precision)));
+  response->set_fingerprint(access_.fingerprint);
   return grpc::Status::OK;
 }
 
 grpc::Status EmbedderServiceImpl::EmbedTokens(
     grpc::ServerContext* context, const v1::EmbedTokensRequest* request,
     v1::EmbedTokensResponse* response) {
+  if (grpc::Status allowed = CheckToken(*context); !allowed.ok()) {
+    return allowed;
+  }
   if (!model_.ok()) {
-    return ToGrpc(model_.status());
+    return ModelError(*context, model_.status());
+  }
+  if (!request->fingerprint().empty() &&
+      request->fingerprint() != access_.fingerprint) {
+    return {grpc::StatusCode::FAILED_PRECONDITION,
+            "this worker runs another model"};
   }
   absl::StatusOr<PackedTokens> tokens = ToPackedTokens(*request);
   if (!tokens.ok()) {
-    return ToGrpc(tokens.status());
+    return ModelError(*context, tokens.status());
   }
-
-  {
-    MutexLock lock(mutex_);
-    while (busy_) {
-      turn_ended_.Wait(mutex_);
-    }
-    busy_ = true;
+  if (grpc::Status turn = AwaitTurn(*context); !turn.ok()) {
+    return turn;
   }
-  absl::StatusOr<Matrix> vectors = absl::CancelledError("the caller has gone");
-  if (!context->IsCancelled()) {
-    vectors = model_->engine->Embed(*tokens);
-  }
-  {
-    MutexLock lock(mutex_);
-    busy_ = false;
-    turn_ended_.Signal();
-  }
-
+  const absl::StatusOr<Matrix> vectors = model_->engine->Embed(*tokens);
+  EndTurn();
   if (!vectors.ok()) {
-    return ToGrpc(vectors.status());
+    return ModelError(*context, vectors.status());
   }
   static_assert(std::endian::native == std::endian::little);
   const std::span<const std::byte> bytes = std::as_bytes(vectors->values());
   response->set_vectors(bytes.data(), bytes.size());
   return grpc::Status::OK;
-}
-
-int ServeModel(int fd,
-               const std::function<absl::StatusOr<LoadedEngine>()>& load) {
-  // Also covers a parent that dies while the model is being loaded. What it
-  // missed before this line, poll() below sees.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-
-  const auto load_and_warm = [&load]() -> absl::StatusOr<LoadedEngine> {
-    PITH_ASSIGN_OR_RETURN(LoadedEngine model, load());
-    PITH_RETURN_IF_ERROR(
-        model.engine->Embed({.ids = {0, 0}, .offsets = {0, 2}}).status());
-    return model;
-  };
-  EmbedderServiceImpl service(load_and_warm());
-
-  // gRPC owns `fd` from here on and closes it when the connection ends.
-  const UniqueFd watched(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!watched.valid() || fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
-    PLOG(ERROR) << "use descriptor " << fd << " as a socket";
-    return 1;
-  }
-  grpc::ServerBuilder builder;
-  builder.RegisterService(&service);
-  builder.SetMaxReceiveMessageSize(kMaxWorkerMessageBytes);
-  builder.SetMaxSendMessageSize(kMaxWorkerMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
-                             kMaxConcurrentCalls);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    LOG(ERROR) << "start gRPC server on descriptor " << fd;
-    return 1;
-  }
-  grpc::AddInsecureChannelFromFd(server.get(), fd);
-
-  pollfd closed = {.fd = watched.get(), .events = POLLRDHUP, .revents = 0};
-  while (poll(&closed, 1, -1) < 0 && errno == EINTR) {
-  }
-  server->Shutdown();
-  return 0;
 }
 
 }  // namespace pith

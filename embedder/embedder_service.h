@@ -1,8 +1,9 @@
 #ifndef PITH_EMBEDDER_EMBEDDER_SERVICE_H_
 #define PITH_EMBEDDER_EMBEDDER_SERVICE_H_
 
-#include <functional>
+#include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -14,10 +15,6 @@
 
 namespace pith {
 
-// Limit of one message between daemon and worker. The largest is a response:
-// texts of three tokens in a batch of 16,384, 4,096 dimensions, 90 MB.
-inline constexpr int kMaxWorkerMessageBytes = 128 << 20;
-
 struct LoadedEngine {
   std::unique_ptr<Engine> engine;
   // "cpu" or "cuda:0".
@@ -25,12 +22,24 @@ struct LoadedEngine {
   Precision precision = Precision::kF32;
 };
 
-// EmbedderService over one engine. Calls take turns; their number is bounded by
-// the server's concurrent streams.
+// EmbedderService over one engine. Calls take turns in the order in which they
+// come; those that are cancelled or expire meanwhile leave.
 class EmbedderServiceImpl : public v1::EmbedderService::Service {
  public:
+  // Calls beside the one that runs; one more is refused.
+  static constexpr size_t kMaxWaitingCalls = 16;
+
+  struct Access {
+    // What every call has to bring; empty: nothing.
+    std::string token;
+    // Of the model; empty if callers know.
+    std::string fingerprint;
+  };
+
   // If loading failed, every call answers with that status.
-  explicit EmbedderServiceImpl(absl::StatusOr<LoadedEngine> model);
+  explicit EmbedderServiceImpl(absl::StatusOr<LoadedEngine> model)
+      : EmbedderServiceImpl(std::move(model), Access()) {}
+  EmbedderServiceImpl(absl::StatusOr<LoadedEngine> model, Access access);
 
   grpc::Status GetModel(grpc::ServerContext* context,
                         const v1::GetModelRequest* request,
@@ -40,19 +49,25 @@ class EmbedderServiceImpl : public v1::EmbedderService::Service {
                            v1::EmbedTokensResponse* response) override;
 
  private:
+  grpc::Status CheckToken(const grpc::ServerContext& context) const;
+  absl::StatusOr<PackedTokens> ToPackedTokens(
+      const v1::EmbedTokensRequest& request) const;
+  // Waits for the engine, which the caller has until EndTurn.
+  grpc::Status AwaitTurn(const grpc::ServerContext& context)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndTurn() ABSL_LOCKS_EXCLUDED(mutex_);
+
   const absl::StatusOr<LoadedEngine> model_;
+  const Access access_;
 
-  // Whether a call is using the engine.
   Mutex mutex_;
-  CondVar turn_ended_;
+  CondVar changed_;
+  // Whether a call is using the engine.
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  // Of those that wait, by arrival.
+  std::set<uint64_t> tickets_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_ticket_ ABSL_GUARDED_BY(mutex_) = 0;
 };
-
-// The rest of a worker's main(): loads the model, has it embed a first text,
-// serves it on the connected socket `fd`, and returns the exit code when the
-// other end is closed. The process is killed when its parent dies.
-int ServeModel(int fd,
-               const std::function<absl::StatusOr<LoadedEngine>()>& load);
 
 }  // namespace pith
 

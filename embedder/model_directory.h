@@ -76,7 +76,8 @@ std::vector<std::filesystem::path> ListModels(const ModelSearchPaths& paths);
 // Hex SHA-256 over what changes the meaning of a vector: weights, tokenizer,
 // pooling, prompts, maximum tokens; not the name or place. Reading the weights
 // takes time, so the result is cached in `cache_file` (JSON) by path, size and
-// mtime of each file; a cache that cannot be read or written is only slower.
+// mtime of each file; a cache that cannot be read or written is only slower, an
+// empty path is none.
 absl::StatusOr<std::string> ModelFingerprint(
     const ModelSpec& spec, const std::filesystem::path& cache_file);
 

@@ -12,7 +12,7 @@ namespace pith {
 absl::StatusOr<std::unique_ptr<ModelEmbedder>> ModelEmbedder::Create(
     const ModelSpec& spec, std::string fingerprint,
     std::unique_ptr<const Tokenizer> tokenizer, WorkerPool::Options options) {
-  if (options.workers.empty()) {
+  if (options.workers.empty() && options.remote_workers.empty()) {
     return absl::InvalidArgumentError("a model needs at least one worker");
   }
   if (options.max_queue_tokens < spec.max_tokens) {
@@ -28,6 +28,7 @@ absl::StatusOr<std::unique_ptr<ModelEmbedder>> ModelEmbedder::Create(
         spec.encoder.vocab_size));
   }
   options.name = spec.name;
+  options.fingerprint = fingerprint;
   options.dimension = spec.encoder.hidden_size;
   std::unique_ptr<ModelEmbedder> embedder(new ModelEmbedder(
       spec, std::move(fingerprint), std::move(tokenizer), std::move(options)));

@@ -18,13 +18,13 @@
 
 namespace pith {
 
-// One model in worker processes. Texts are tokenised on the caller's thread,
+// One model in workers. Texts are tokenised on the caller's thread,
 // while workers embed what came before.
 class ModelEmbedder : public Embedder {
  public:
-  // The name and dimension in `options` are filled in. kInvalidArgument if an
-  // option is out of range or the tokenizer has ids that the model lacks.
-  // Starts no worker.
+  // Name, fingerprint and dimension in `options` are filled in.
+  // kInvalidArgument if an option is out of range or the tokenizer has ids that
+  // the model lacks. Starts no worker.
   static absl::StatusOr<std::unique_ptr<ModelEmbedder>> Create(
       const ModelSpec& spec, std::string fingerprint,
       std::unique_ptr<const Tokenizer> tokenizer, WorkerPool::Options options);

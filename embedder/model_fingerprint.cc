@@ -88,7 +88,7 @@ class FileHashes {
   }
 
   void Save() const {
-    if (!changed_) {
+    if (!changed_ || cache_file_.empty()) {
       return;
     }
     const std::string text = cache_.dump(1, ' ', /*ensure_ascii=*/false,

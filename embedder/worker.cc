@@ -16,13 +16,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
-#include "grpcpp/client_context.h"
+#include "grpcpp/create_channel.h"
 #include "grpcpp/create_channel_posix.h"
+#include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 
 #include "core/base/file.h"
+#include "core/base/host_port.h"
+#include "core/base/reason.h"
+#include "core/base/status_macros.h"
 #include "core/base/vector_math.h"
-#include "embedder/embedder_service.h"
+#include "core/index/embedder.h"
+#include "embedder/worker_protocol.h"
 
 namespace pith {
 namespace {
@@ -36,20 +41,10 @@ constexpr int kWorkerFd = 3;
 // another order, CHECKs that it is within 1 %.
 constexpr float kNormTolerance = 0.005F;
 
-// The codes of absl::Status and grpc::Status are the same numbers. A connection
-// that breaks is UNAVAILABLE; a worker that does not answer in time is as good
-// as dead.
-absl::Status FromGrpc(const grpc::Status& status, std::string_view action,
-                      pid_t pid) {
-  const bool lost = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
-                    status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
-  const std::string message = status.error_message();
-  return lost ? absl::UnavailableError(absl::StrCat(std::string(action),
-                                                    ": model worker ", pid,
-                                                    " is lost: ", message))
-              : absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                             message);
-}
+// A peer that does not answer a ping within this is lost; asked while a call
+// runs. Workers allow it (worker_server.cc).
+constexpr int kPingIntervalMs = 20'000;
+constexpr int kPingTimeoutMs = 10'000;
 
 // The daemon's environment with BLAS set to one thread: the worker's own
 // threads share the work, and OpenBLAS built on pthreads would start as many as
@@ -64,6 +59,12 @@ std::vector<std::string> WorkerEnvironment() {
   }
   environment.push_back(absl::StrCat(std::string(kBlasThreads), "1"));
   return environment;
+}
+
+// Enough of a fingerprint to tell two apart.
+std::string Shortened(const std::string& fingerprint) {
+  constexpr size_t kShown = 12;
+  return fingerprint.empty() ? "(none)" : fingerprint.substr(0, kShown);
 }
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
@@ -129,7 +130,27 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Spawn(
   return std::unique_ptr<Worker>(new Worker(pid, ours.release()));
 }
 
-Worker::Worker(pid_t pid, int fd) : pid_(pid) {
+absl::Status CheckRemoteWorker(const RemoteWorker& worker) {
+  const std::optional<HostPort> address = ParseHostPort(worker.address);
+  if (!address || !address->port || *address->port == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("remote worker ", worker.address, ": not HOST:PORT"));
+  }
+  if (worker.root_certificates.empty() && !address->is_loopback()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "remote worker ", worker.address,
+        ": it is on another machine, so TLS and its root certificates are "
+        "needed"));
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<Worker> Worker::Connect(const RemoteWorker& remote,
+                                        const std::string& fingerprint) {
+  return std::unique_ptr<Worker>(new Worker(remote, fingerprint));
+}
+
+Worker::Worker(pid_t pid, int fd) : pid_(pid), name_(absl::StrCat(pid)) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxWorkerMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxWorkerMessageBytes);
@@ -137,20 +158,112 @@ Worker::Worker(pid_t pid, int fd) : pid_(pid) {
       grpc::CreateCustomInsecureChannelFromFd("pith-embedder", fd, arguments));
 }
 
+Worker::Worker(const RemoteWorker& remote, const std::string& fingerprint)
+    : name_(remote.address), token_(remote.token), fingerprint_(fingerprint) {
+  std::shared_ptr<grpc::ChannelCredentials> credentials =
+      grpc::InsecureChannelCredentials();
+  if (!remote.root_certificates.empty()) {
+    grpc::SslCredentialsOptions ssl;
+    ssl.pem_root_certs = remote.root_certificates;
+    credentials = grpc::SslCredentials(ssl);
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxWorkerMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxWorkerMessageBytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingIntervalMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
+  // A connection of its own, with no memory of earlier failures: the owner
+  // decides when to try again.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // To the loopback interface there may be no TLS, and a proxy is elsewhere.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  stub_ = v1::EmbedderService::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("dns:///", remote.address), credentials, arguments));
+}
+
 Worker::~Worker() {
-  kill(pid_, SIGKILL);
+  if (!pid_) {
+    return;
+  }
+  kill(*pid_, SIGKILL);
   int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  while (waitpid(*pid_, &status, 0) < 0 && errno == EINTR) {
   }
 }
 
-absl::StatusOr<v1::GetModelResponse> Worker::GetModel(absl::Duration timeout) {
+void Worker::Interrupt() {
+  if (pid_) {
+    kill(*pid_, SIGKILL);
+  }
+  MutexLock lock(mutex_);
+  interrupted_ = true;
+  if (running_ != nullptr) {
+    running_->TryCancel();
+  }
+}
+
+absl::Status Worker::Call(
+    std::string_view action, absl::Duration timeout,
+    absl::FunctionRef<grpc::Status(grpc::ClientContext*)> call) {
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  if (!token_.empty()) {
+    context.AddMetadata("authorization", absl::StrCat("Bearer ", token_));
+  }
+  {
+    MutexLock lock(mutex_);
+    if (interrupted_) {
+      return absl::UnavailableError("shutting down");
+    }
+    running_ = &context;
+  }
+  const grpc::Status status = call(&context);
+  {
+    MutexLock lock(mutex_);
+    running_ = nullptr;
+  }
+  if (status.ok()) {
+    return absl::OkStatus();
+  }
+  // The codes of absl::Status and grpc::Status are the same numbers.
+  return context.GetServerTrailingMetadata().contains(kModelErrorMark)
+             ? absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                            status.error_message())
+             : Lost(action, status);
+}
+
+absl::Status Worker::Lost(std::string_view action,
+                          const grpc::Status& status) const {
+  const std::string message = status.error_message();
+  if (pid_) {
+    return absl::UnavailableError(absl::StrCat(
+        std::string(action), ": model worker ", name_, " is lost: ", message));
+  }
+  if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+    return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                          "model worker ", name_, " is busy: ", message)),
+                      kWorkerBusyReason);
+  }
+  const bool is_refused =
+      status.error_code() == grpc::StatusCode::UNAUTHENTICATED;
+  return WithReason(
+      absl::UnavailableError(absl::StrCat(
+          std::string(action), ": model worker ", name_,
+          is_refused ? " refuses this daemon: " : " cannot be reached: ",
+          message)),
+      kModelUnreachableReason);
+}
+
+absl::StatusOr<v1::GetModelResponse> Worker::GetModel(absl::Duration timeout) {
   v1::GetModelResponse response;
-  const grpc::Status status = stub_->GetModel(&context, {}, &response);
-  if (!status.ok()) {
-    return FromGrpc(status, "load model", pid_);
+  PITH_RETURN_IF_ERROR(Call(pid_ ? "load model" : "connect", timeout,
+                            [&](grpc::ClientContext* context) {
+                              return stub_->GetModel(context, {}, &response);
+                            }));
+  if (!pid_ && response.fingerprint() != fingerprint_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "model worker ", name_, " runs a model with fingerprint ",
+        Shortened(response.fingerprint()), ", not ", Shortened(fingerprint_)));
   }
   return response;
 }
@@ -162,18 +275,17 @@ absl::StatusOr<Matrix> Worker::Embed(const PackedTokens& tokens, int dimension,
   for (size_t i = 0; i < tokens.size(); ++i) {
     request.add_text_lengths(tokens.offsets[i + 1] - tokens.offsets[i]);
   }
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  request.set_fingerprint(fingerprint_);
   v1::EmbedTokensResponse response;
-  const grpc::Status status = stub_->EmbedTokens(&context, request, &response);
-  if (!status.ok()) {
-    return FromGrpc(status, "embed", pid_);
-  }
+  PITH_RETURN_IF_ERROR(
+      Call("embed", timeout, [&](grpc::ClientContext* context) {
+        return stub_->EmbedTokens(context, request, &response);
+      }));
   Matrix vectors(tokens.size(), static_cast<size_t>(dimension));
   const std::span<std::byte> bytes = std::as_writable_bytes(vectors.values());
   if (response.vectors().size() != bytes.size()) {
     return absl::InternalError(absl::StrCat(
-        "model worker ", pid_, " answered with ", response.vectors().size(),
+        "model worker ", name_, " answered with ", response.vectors().size(),
         " bytes for ", tokens.size(), " vectors of ", dimension));
   }
   std::memcpy(bytes.data(), response.vectors().data(), bytes.size());
@@ -182,7 +294,7 @@ absl::StatusOr<Matrix> Worker::Embed(const PackedTokens& tokens, int dimension,
     // Written so that a NaN is caught, too.
     if (!(std::abs(norm - 1) <= kNormTolerance)) {
       return absl::InternalError(absl::StrCat(
-          "model worker ", pid_, " answered with a vector of norm ", norm,
+          "model worker ", name_, " answered with a vector of norm ", norm,
           ", not 1, for text ", i, " of ", tokens.size()));
     }
   }

@@ -1,8 +1,7 @@
 #include "embedder/worker_pool.h"
 
-#include <signal.h>
-
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -10,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "glog/logging.h"
 
+#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
 
@@ -39,6 +39,24 @@ absl::Duration Backoff(int failures, absl::Duration first) {
   return std::min(kLongest, first * (int64_t{1} << std::min(failures - 1, 20)));
 }
 
+// Before a busy worker is asked again. Others' batches take tens of
+// milliseconds each.
+absl::Duration BusyPause(int refusals) {
+  return std::min(absl::Seconds(1), Backoff(refusals, absl::Milliseconds(50)));
+}
+
+// What Worker::Embed says of a batch; nullopt if it is embedded.
+std::optional<BatchQueue::Failure> FailureOf(const absl::Status& status) {
+  if (status.ok()) {
+    return std::nullopt;
+  }
+  const std::string reason = ReasonOf(status);
+  return reason == kModelUnreachableReason ? BatchQueue::Failure::kUnreachable
+         : reason == kWorkerBusyReason     ? BatchQueue::Failure::kBusy
+         : absl::IsUnavailable(status)     ? BatchQueue::Failure::kWorkerDied
+                                           : BatchQueue::Failure::kError;
+}
+
 // What a failed start means to the caller of Embed: nothing is wrong with the
 // texts.
 absl::Status StartError(const absl::Status& status) {
@@ -66,12 +84,22 @@ WorkerPool::WorkerPool(Options options)
                                        kFirstIngestBatchTokens,
                                        options_.max_ingest_batch_tokens)},
               .max_waiting_tokens = options_.max_queue_tokens,
-              .workers = static_cast<int>(options_.workers.size())}) {
-  CHECK(!options_.workers.empty());
-  for (const Command& command : options_.workers) {
+              .workers = static_cast<int>(options_.workers.size() +
+                                          options_.remote_workers.size())}) {
+  const auto add = [this](std::variant<Command, RemoteWorker> place) {
     slots_.push_back(std::make_unique<Slot>());
-    slots_.back()->command = command;
+    slots_.back()->place = std::move(place);
+    slots_.back()->ingest_batch_tokens = std::min<int64_t>(
+        kFirstIngestBatchTokens, options_.max_ingest_batch_tokens);
+  };
+  for (const Command& command : options_.workers) {
+    add(command);
   }
+  for (const RemoteWorker& remote : options_.remote_workers) {
+    add(remote);
+    slots_.back()->status.address = remote.address;
+  }
+  CHECK(!slots_.empty());
   for (const std::unique_ptr<Slot>& slot : slots_) {
     slot->thread = std::thread([this, &slot = *slot] { RunSlot(slot); });
   }
@@ -81,11 +109,10 @@ WorkerPool::~WorkerPool() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
-    // A start or a batch whose callers have gone may still be running. The pid
-    // stands here only while the process has not been reaped.
+    // A start or a batch whose callers have gone may still be running.
     for (const std::unique_ptr<Slot>& slot : slots_) {
-      if (slot->status.pid != 0) {
-        kill(slot->status.pid, SIGKILL);
+      if (slot->interruptible != nullptr) {
+        slot->interruptible->Interrupt();
       }
     }
     changed_.SignalAll();
@@ -217,6 +244,8 @@ WorkerPool::Action WorkerPool::Await(Slot& slot, BatchQueue::Batch& batch) {
     absl::Time wake = is_ready ? idle_end : absl::InfiniteFuture();
     if (!queue_.empty() && is_ready) {
       BatchQueue::Dead dead;
+      queue_.SetMaxBatchTokens(EmbedPriority::kIngest,
+                               slot.ingest_batch_tokens);
       batch = queue_.Take(now, dead);
       for (const auto& [request, status] : dead) {
         FailCall(request, status);
@@ -232,7 +261,7 @@ WorkerPool::Action WorkerPool::Await(Slot& slot, BatchQueue::Batch& batch) {
                WaitingTokens() >= starting_ * kLeastTokensForAnother) {
       if (now >= slot.next_start) {
         slot.status.state = WorkerStatus::State::kStarting;
-        ++starting_;
+        starting_ += slot.is_remote() ? 0 : 1;
         return Action::kStart;
       }
       wake = slot.next_start;
@@ -250,9 +279,11 @@ void WorkerPool::Start(Slot& slot) {
   const absl::StatusOr<v1::GetModelResponse> model = StartWorker(slot);
   if (!model.ok()) {
     Stop(slot);
-    LOG(ERROR) << "model " << options_.name << ": " << model.status().message();
     MutexLock lock(mutex_);
-    --starting_;
+    // A remote worker may be away for days.
+    LOG_IF(ERROR, !slot.is_remote() || slot.failed_starts == 0)
+        << "model " << options_.name << ": " << model.status().message();
+    starting_ -= slot.is_remote() ? 0 : 1;
     changed_.SignalAll();
     slot.status.last_error = std::string(model.status().message());
     slot.next_start =
@@ -265,13 +296,13 @@ void WorkerPool::Start(Slot& slot) {
     }
     return;
   }
-  LOG(INFO) << "model " << options_.name << ": worker " << slot.worker->pid()
+  LOG(INFO) << "model " << options_.name << ": worker " << slot.worker->name()
             << " ready on " << model->device() << " in " << model->precision()
             << " after "
             << absl::FormatDuration(
                    absl::Trunc(absl::Now() - begin, absl::Milliseconds(1)));
   MutexLock lock(mutex_);
-  --starting_;
+  starting_ -= slot.is_remote() ? 0 : 1;
   changed_.SignalAll();
   slot.failed_starts = 0;
   slot.model_errors = 0;
@@ -282,17 +313,25 @@ void WorkerPool::Start(Slot& slot) {
 }
 
 absl::StatusOr<v1::GetModelResponse> WorkerPool::StartWorker(Slot& slot) {
-  PITH_ASSIGN_OR_RETURN(slot.worker, Worker::Spawn(slot.command.executable,
-                                                   slot.command.arguments));
+  absl::Duration timeout = options_.start_timeout;
+  if (const auto* const remote = std::get_if<RemoteWorker>(&slot.place)) {
+    slot.worker = Worker::Connect(*remote, options_.fingerprint);
+    timeout = options_.connect_timeout;
+  } else {
+    const Command& command = std::get<Command>(slot.place);
+    PITH_ASSIGN_OR_RETURN(slot.worker,
+                          Worker::Spawn(command.executable, command.arguments));
+  }
   {
     MutexLock lock(mutex_);
     if (stopping_) {
       return absl::UnavailableError("shutting down");
     }
-    slot.status.pid = slot.worker->pid();
+    slot.interruptible = slot.worker.get();
+    slot.status.pid = slot.worker->pid().value_or(0);
   }
   PITH_ASSIGN_OR_RETURN(v1::GetModelResponse model,
-                        slot.worker->GetModel(options_.start_timeout));
+                        slot.worker->GetModel(timeout));
   if (model.dimension() != options_.dimension) {
     return absl::FailedPreconditionError(absl::StrCat(
         "model ", options_.name, ": worker says ", model.dimension(),
@@ -306,6 +345,7 @@ void WorkerPool::Stop(Slot& slot) {
     MutexLock lock(mutex_);
     slot.status.state = WorkerStatus::State::kStopped;
     slot.status.pid = 0;
+    slot.interruptible = nullptr;
   }
   slot.worker.reset();
 }
@@ -315,28 +355,32 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
   const absl::StatusOr<Matrix> vectors = slot.worker->Embed(
       batch.tokens, options_.dimension, options_.batch_timeout);
   const absl::Duration time = absl::Now() - begin;
-  const bool has_died =
-      vectors.status().code() == absl::StatusCode::kUnavailable;
+  const std::optional<BatchQueue::Failure> failure =
+      FailureOf(vectors.status());
+  const bool is_lost = failure == BatchQueue::Failure::kWorkerDied ||
+                       failure == BatchQueue::Failure::kUnreachable;
+  const bool is_busy = failure == BatchQueue::Failure::kBusy;
   slot.model_errors = vectors.status().code() == absl::StatusCode::kInternal
                           ? slot.model_errors + 1
                           : 0;
-  if (has_died || slot.model_errors == kMaxModelErrors) {
+  if (is_lost || is_busy || slot.model_errors == kMaxModelErrors) {
     Stop(slot);
   }
   MutexLock lock(mutex_);
-  if (has_died && stopping_) {
-    return;  // The destructor killed it; nobody waits.
+  if (is_lost && stopping_) {
+    return;  // The destructor interrupted it; nobody waits.
   }
-  if (vectors.ok()) {
+  if (!failure) {
     const int64_t tokens = static_cast<int64_t>(batch.tokens.ids.size());
     slot.deaths = 0;
+    slot.refusals = 0;
     slot.status.embedded_texts += static_cast<int64_t>(batch.tokens.size());
     slot.status.embedded_tokens += tokens;
     MeasureSpeed(slot, tokens, time);
     Deliver(batch, *vectors);
     return;
   }
-  if (has_died) {
+  if (is_lost) {
     LOG(WARNING) << "model " << options_.name << ": "
                  << vectors.status().message();
     ++slot.status.lost;
@@ -345,13 +389,15 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
     slot.next_start =
         absl::Now() + Backoff(slot.deaths++, absl::Milliseconds(50));
   }
-  for (const BatchQueue::Waiter& waiter :
-       queue_.Fail(batch.id, has_died ? BatchQueue::Failure::kWorkerDied
-                                      : BatchQueue::Failure::kError)) {
-    FailCall(waiter.request,
-             absl::Status(vectors.status().code(),
-                          absl::StrCat("text ", waiter.text, ": ",
-                                       vectors.status().message())));
+  if (is_busy) {
+    slot.next_start = absl::Now() + BusyPause(++slot.refusals);
+  }
+  for (const BatchQueue::Waiter& waiter : queue_.Fail(batch.id, *failure)) {
+    FailCall(
+        waiter.request,
+        failure == BatchQueue::Failure::kUnreachable
+            ? vectors.status()
+            : Annotate(vectors.status(), absl::StrCat("text ", waiter.text)));
   }
   changed_.SignalAll();
 }
@@ -390,10 +436,9 @@ void WorkerPool::MeasureSpeed(Slot& slot, int64_t tokens, absl::Duration time) {
   const auto fitting =
       static_cast<int64_t>(slot.tokens_per_second *
                            absl::ToDoubleSeconds(options_.ingest_batch_time));
-  queue_.SetMaxBatchTokens(
-      EmbedPriority::kIngest,
+  slot.ingest_batch_tokens =
       std::min<int64_t>(options_.max_ingest_batch_tokens,
-                        std::max(fitting, kLeastIngestBatchTokens)));
+                        std::max(fitting, kLeastIngestBatchTokens));
 }
 
 }  // namespace pith

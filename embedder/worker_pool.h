@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -23,11 +24,12 @@
 
 namespace pith {
 
-// Worker processes that run one model, and the queue before them. A worker is
-// started when there is work that no other is free for, a second one when there
-// is enough for two, and so on; it is started again when it dies, replaced when
-// the model fails in it again and again, and stopped when it is idle.
-// Thread-safe.
+// Workers that run one model, and the queue before them. A process is started
+// when there is work that no other is free for, a second one when there is
+// enough for two, and so on; it is started again when it dies, replaced when
+// the model fails in it again and again, and stopped when it is idle. A remote
+// worker is connected to instead of started, and what is done about it keeps no
+// process from being started. Thread-safe.
 class WorkerPool {
  public:
   struct Command {
@@ -38,17 +40,21 @@ class WorkerPool {
   struct Options {
     // Of the model, for messages.
     std::string name;
+    // What remote workers' models must have.
+    std::string fingerprint;
     int dimension = 0;
-    // One a worker, at least one.
+    // One a process, and those that run elsewhere; at least one of either.
     std::vector<Command> workers;
+    std::vector<RemoteWorker> remote_workers;
     // A worker without work for so long is stopped, which frees its memory.
     absl::Duration idle_unload = absl::Minutes(10);
     // A worker that needs longer is taken for dead.
     absl::Duration start_timeout = absl::Minutes(1);
+    absl::Duration connect_timeout = absl::Seconds(5);
     absl::Duration batch_timeout = absl::Minutes(2);
     int max_search_batch_tokens = 512;
-    // An ingest batch that runs is not interrupted: its size is what a worker
-    // of the speed seen so far embeds in the time that a search may wait for
+    // An ingest batch that runs is not interrupted: its size is what the worker
+    // at the speed seen so far embeds in the time that a search may wait for
     // it, or less.
     absl::Duration ingest_batch_time = absl::Milliseconds(25);
     int max_ingest_batch_tokens = 16384;
@@ -59,12 +65,14 @@ class WorkerPool {
   struct WorkerStatus {
     enum class State { kStopped, kStarting, kReady };
     State state = State::kStopped;
-    // While starting or ready, else 0.
+    // Of a remote one; else empty.
+    std::string address;
+    // While starting or ready, else 0; always 0 of a remote one.
     pid_t pid = 0;
     // What the last one computed on, "cpu" or "cuda:0", and in: "int8".
     std::string device;
     std::string precision;
-    // Processes that were lost, by crash or time-out.
+    // Processes and connections that were lost, by crash or time-out.
     int64_t lost = 0;
     int64_t embedded_texts = 0;
     int64_t embedded_tokens = 0;
@@ -106,18 +114,27 @@ class WorkerPool {
     CondVar finished;
   };
   struct Slot {
-    Command command;
+    std::variant<Command, RemoteWorker> place;
     // Used by the slot's thread alone.
     std::unique_ptr<Worker> worker;
     // Batches in a row that ended in an error of the model's.
     int model_errors = 0;
     // Guarded by mutex_.
     WorkerStatus status;
-    // Starts that failed, and deaths, in a row.
+    // `worker` while there is one; for Interrupt.
+    Worker* interruptible = nullptr;
+    // Starts that failed, deaths, and batches that a busy worker did not take,
+    // in a row.
     int failed_starts = 0;
     int deaths = 0;
+    int refusals = 0;
     absl::Time next_start = absl::InfinitePast();
     double tokens_per_second = 0;
+    int64_t ingest_batch_tokens = 0;
+
+    bool is_remote() const {
+      return std::holds_alternative<RemoteWorker>(place);
+    }
 
     std::thread thread;
   };
@@ -154,7 +171,7 @@ class WorkerPool {
   absl::flat_hash_map<BatchQueue::RequestId, Call*> calls_
       ABSL_GUARDED_BY(mutex_);
   uint64_t next_request_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Ready workers without work; workers that are being started.
+  // Ready workers without work; processes that are being started.
   int idle_ ABSL_GUARDED_BY(mutex_) = 0;
   int starting_ ABSL_GUARDED_BY(mutex_) = 0;
   // Why the last start failed; OK after one that did not.

@@ -47,6 +47,8 @@ struct WorkerDescription {
   State state = State::kStopped;
   // Where that server is.
   std::string url;
+  // Of a worker of pith's that the daemon did not start; it has no pid.
+  std::string address;
   pid_t pid = 0;
   // What the last one computed on, "cpu" or "cuda:0", and in: "int8".
   std::string device;

@@ -548,6 +548,7 @@ v1::Worker ToProto(const WorkerDescription& worker) {
   v1::Worker proto;
   proto.set_model(worker.model);
   proto.set_url(worker.url);
+  proto.set_address(worker.address);
   switch (worker.state) {
     case WorkerDescription::State::kRemote:
       break;

@@ -224,6 +224,7 @@ std::vector<WorkerDescription> LocalModels::Workers() {
       workers.push_back(
           {.model = name,
            .state = ToState(worker.state),
+           .address = worker.address,
            .pid = worker.pid,
            .device = worker.device,
            .precision = worker.precision,

@@ -19,9 +19,9 @@
 
 namespace pith {
 
-// Models in directories on this machine, each run by a worker process that is
-// started when the first text comes, or by the server that its remote.json
-// names.
+// Models in directories on this machine, each run by workers that are started,
+// or connected to, when the first text comes, or by the server that its
+// remote.json names.
 class LocalModels : public ModelProvider {
  public:
   struct Options {

@@ -11,16 +11,21 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "glog/logging.h"
 
+#include "core/base/file.h"
 #include "core/base/paths.h"
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/storage/rocksdb_store.h"
+#include "embedder/worker.h"
+#include "embedder/worker_token.h"
 #include "server/local_models.h"
 #include "server/server.h"
 
@@ -40,7 +45,10 @@ struct Flags {
   std::string engine = "onednn";
   std::string precision = "auto";
   std::string device = "auto";
-  int workers = 0;
+  std::optional<int> workers;
+  std::vector<std::string> remote_workers;
+  std::string remote_worker_token_file;
+  std::string remote_worker_ca;
   int threads =
       std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   int idle_unload_seconds = 600;
@@ -81,6 +89,7 @@ absl::StatusOr<fs::path> WorkerPath(const Flags& flags) {
 }
 
 // One worker a core, each with one thread; or as --engine torch wants them.
+// None for --workers 0.
 absl::StatusOr<std::vector<WorkerPool::Command>> WorkerCommands(
     const Flags& flags, const fs::path& data_directory) {
   PITH_ASSIGN_OR_RETURN(const fs::path executable, WorkerPath(flags));
@@ -98,7 +107,7 @@ absl::StatusOr<std::vector<WorkerPool::Command>> WorkerCommands(
     // One a device; on the CPU, one with all the threads.
     for (const absl::string_view device :
          absl::StrSplit(AbslView(flags.device), ',')) {
-      for (int i = 0; i < std::max(1, flags.workers); ++i) {
+      for (int i = 0; i < flags.workers.value_or(1); ++i) {
         add({"--device", std::string(device), "--threads",
              absl::StrCat(flags.threads)});
       }
@@ -110,11 +119,38 @@ absl::StatusOr<std::vector<WorkerPool::Command>> WorkerCommands(
         "--device ", flags.device,
         ": --engine onednn runs on the CPU, --engine torch on ", "others"));
   }
-  const int workers = flags.workers > 0 ? flags.workers : flags.threads;
-  for (int i = 0; i < workers; ++i) {
+  for (int i = 0; i < flags.workers.value_or(flags.threads); ++i) {
     add({"--cache", (data_directory / "precision.json").string()});
   }
   return commands;
+}
+
+// All with one token and one set of root certificates.
+absl::StatusOr<std::vector<RemoteWorker>> RemoteWorkers(const Flags& flags) {
+  constexpr uint64_t kMaxPemBytes = 16 << 20;
+  std::vector<RemoteWorker> workers;
+  if (flags.remote_workers.empty()) {
+    return workers;
+  }
+  PITH_ASSIGN_OR_RETURN(const std::string token,
+                        ReadWorkerToken(flags.remote_worker_token_file));
+  std::string root_certificates;
+  if (!flags.remote_worker_ca.empty()) {
+    PITH_ASSIGN_OR_RETURN(root_certificates,
+                          ReadFile(flags.remote_worker_ca, kMaxPemBytes));
+    // Which would mean no TLS.
+    if (root_certificates.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--remote-worker-ca ", flags.remote_worker_ca, ": it is empty"));
+    }
+  }
+  for (const std::string& address : flags.remote_workers) {
+    workers.push_back({.address = address,
+                       .token = token,
+                       .root_certificates = root_certificates});
+    PITH_RETURN_IF_ERROR(CheckRemoteWorker(workers.back()));
+  }
+  return workers;
 }
 
 absl::Status Run(const Flags& flags) {
@@ -128,8 +164,17 @@ absl::Status Run(const Flags& flags) {
                             .working_directory = fs::current_path()}));
   PITH_ASSIGN_OR_RETURN(std::vector<WorkerPool::Command> workers,
                         WorkerCommands(flags, paths.data_directory));
-  const std::string executable = workers.front().executable.string();
-  const size_t worker_count = workers.size();
+  PITH_ASSIGN_OR_RETURN(std::vector<RemoteWorker> remote_workers,
+                        RemoteWorkers(flags));
+  if (workers.empty() && remote_workers.empty()) {
+    return absl::InvalidArgumentError(
+        "--workers 0: there is no --remote-worker either");
+  }
+  const std::string workers_shown =
+      absl::StrCat(workers.size(), " workers ",
+                   workers.empty() ? "" : workers.front().executable.string(),
+                   remote_workers.empty() ? "" : " and ",
+                   absl::StrJoin(flags.remote_workers, ", "));
 
   // Blocked in every thread; the main thread waits for them below.
   sigset_t signals;
@@ -154,6 +199,7 @@ absl::Status Run(const Flags& flags) {
        .default_model = flags.default_model,
        .fingerprint_cache = paths.data_directory / "fingerprints.json",
        .pool = {.workers = std::move(workers),
+                .remote_workers = std::move(remote_workers),
                 .idle_unload = absl::Seconds(flags.idle_unload_seconds),
                 // A GPU wants large batches.
                 .max_search_batch_tokens =
@@ -190,9 +236,9 @@ absl::Status Run(const Flags& flags) {
   LOG(INFO) << "pithd " << PITH_VERSION << ": data " << paths.data_directory
             << ", socket " << paths.socket << ", models "
             << paths.models_directory << ", default model \""
-            << flags.default_model << "\", " << worker_count << " workers "
-            << executable << ", " << flags.precision << " on " << flags.device
-            << ", sealing from " << flags.seal_passages << " passages on";
+            << flags.default_model << "\", " << workers_shown << ", "
+            << flags.precision << " on " << flags.device << ", sealing from "
+            << flags.seal_passages << " passages on";
   PITH_ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,
       Server::Start(config, stores, models, std::move(inherited_socket)));
@@ -245,8 +291,20 @@ int main(int argc, char** argv) {
   app.add_option(
          "--workers", flags.workers,
          "Model processes [one a thread]; with --engine torch, for each "
-         "device [1]")
-      ->check(CLI::Range(1, 1024));
+         "device [1]; 0 with --remote-worker alone")
+      ->check(CLI::Range(0, 1024));
+  CLI::Option* const remote_worker = app.add_option(
+      "--remote-worker", flags.remote_workers,
+      "HOST:PORT of a pith-embedder --listen that shall embed, too; may be "
+      "given several times");
+  app.add_option("--remote-worker-token-file", flags.remote_worker_token_file,
+                 "File with the token of the remote workers, mode 600 "
+                 "[$PITH_WORKER_TOKEN]")
+      ->needs(remote_worker);
+  app.add_option("--remote-worker-ca", flags.remote_worker_ca,
+                 "PEM file of the root certificates that vouch for them; "
+                 "without it no TLS, on this machine only")
+      ->needs(remote_worker);
   app.add_option("--threads", flags.threads,
                  "Threads that seal, and of the model")
       ->check(CLI::Range(1, 1024))

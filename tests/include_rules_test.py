@@ -42,7 +42,7 @@ FOLDERS = {
 
 # Folders that single files may include in addition.
 FILES = {
-    "server/main.cc": ["core/codes"],
+    "server/main.cc": ["core/codes", "embedder"],
     "server/local_models.h": ["embedder", "embedder/remote"],
     "server/local_models.cc": ["embedder", "embedder/remote"],
 }
@@ -60,7 +60,13 @@ HEADERS = {
     "systemd/": ["server/main.cc"],
     "unicode/": ["core/text/", "embedder/"],
     "nlohmann/": ["embedder/", "clients/"],
-    "CLI/": ["embedder/onednn/main.cc", "embedder/torch/main.cc", "server/main.cc", "clients/cli/main.cc"],
+    "CLI/": [
+        "embedder/onednn/main.cc",
+        "embedder/torch/main.cc",
+        "embedder/worker_main.cc",
+        "server/main.cc",
+        "clients/cli/main.cc",
+    ],
     "grpcpp/": ["embedder/", "server/", "clients/"],
     "google/protobuf/": ["server/", "clients/"],
     "google/rpc/": ["server/", "clients/"],

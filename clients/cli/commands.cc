@@ -162,20 +162,26 @@ std::string IndexTable(
 std::string WorkerText(const v1::Worker& worker) {
   std::string text =
       absl::StrCat("worker      ", PrintableLine(worker.model()));
+  const std::string place =
+      worker.address().empty()
+          ? absl::StrCat("pid ", worker.pid())
+          : absl::StrCat("at ", PrintableLine(worker.address()));
   switch (worker.state()) {
     case v1::Worker::STATE_UNSPECIFIED:
       absl::StrAppend(&text, ", run by ", PrintableLine(worker.url()));
       break;
     case v1::Worker::STATE_READY:
-      absl::StrAppend(&text, ", ready, pid ", worker.pid(), ", ",
+      absl::StrAppend(&text, ", ready, ", place, ", ",
                       PrintableLine(worker.precision()), " on ",
                       PrintableLine(worker.device()));
       break;
     case v1::Worker::STATE_STARTING:
-      absl::StrAppend(&text, ", starting, pid ", worker.pid());
+      absl::StrAppend(&text, ", starting, ", place);
       break;
     default:
-      absl::StrAppend(&text, ", stopped");
+      absl::StrAppend(&text, worker.address().empty()
+                                 ? ", stopped"
+                                 : absl::StrCat(", not connected, ", place));
   }
   absl::StrAppend(&text, ", ", Plural(worker.texts_embedded(), "text"), " and ",
                   Plural(worker.tokens_embedded(), "token"), " embedded");

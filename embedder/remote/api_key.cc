@@ -1,12 +1,12 @@
 #include "embedder/remote/api_key.h"
 
-#include <algorithm>
 #include <cstdlib>
+#include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 #include "core/base/file.h"
+#include "core/base/secret.h"
 
 namespace pith {
 namespace {
@@ -39,16 +39,8 @@ absl::StatusOr<std::string> ReadApiKey(const ApiKeySource& source) {
     }
     key = *std::move(content);
   }
-  absl::StripAsciiWhitespace(&key);
-  if (key.empty()) {
-    return refuse("it is empty");
-  }
-  if (key.size() > kMaxKeyBytes || !std::ranges::all_of(key, [](char c) {
-        return absl::ascii_isgraph(static_cast<unsigned char>(c));
-      })) {
-    return refuse("it is no sequence of printable ASCII without spaces");
-  }
-  return key;
+  absl::StatusOr<std::string> secret = ParseSecret(std::move(key));
+  return secret.ok() ? secret : refuse(secret.status().message());
 }
 
 }  // namespace pith

@@ -8,12 +8,12 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nlohmann/json.hpp"
 
 #include "core/base/hash.h"
+#include "core/base/host_port.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "embedder/json_file.h"
@@ -78,32 +78,9 @@ absl::Status CheckKeys(const json& document, const JsonFields& fields,
   return absl::OkStatus();
 }
 
-// "name", "1.2.3.4" or "[::1]", and maybe ":port".
 bool IsHostAndPort(std::string_view text) {
-  size_t end = text.find(':');
-  bool sound = false;
-  if (text.starts_with('[')) {
-    end = text.find(']');
-    const std::string_view address =
-        end == std::string_view::npos ? "" : text.substr(1, end++ - 1);
-    sound = !address.empty() && std::ranges::all_of(address, [](char c) {
-      return absl::ascii_isxdigit(static_cast<unsigned char>(c)) || c == ':' ||
-             c == '.';
-    });
-  } else {
-    const std::string_view host = text.substr(0, end);
-    sound = !host.empty() && std::ranges::all_of(host, [](char c) {
-      return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' ||
-             c == '-' || c == '_';
-    });
-  }
-  if (!sound || end >= text.size()) {
-    return sound;
-  }
-  int port = 0;
-  return text[end] == ':' &&
-         absl::SimpleAtoi(AbslView(text.substr(end + 1)), &port) && port > 0 &&
-         port < 65'536;
+  const std::optional<HostPort> parsed = ParseHostPort(text);
+  return parsed && parsed->port != 0;
 }
 
 absl::StatusOr<std::string> ReadUrl(const JsonFields& fields, RemoteApi api) {

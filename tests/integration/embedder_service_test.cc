@@ -1,12 +1,20 @@
 #include "embedder/embedder_service.h"
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
+
+#include "embedder/worker_protocol.h"
+#include "tests/worker_gates.h"
 
 namespace pith {
 namespace {
@@ -29,37 +37,159 @@ class CountingEngine : public Engine {
         return absl::ResourceExhaustedError("no memory");
       }
     }
+    MutexLock lock(mutex_);
+    ++calls_;
+    changed_.SignalAll();
+    while (held_) {
+      changed_.Wait(mutex_);
+    }
     return vectors;
   }
+
+  // Calls wait within the engine until Release.
+  void Hold() {
+    MutexLock lock(mutex_);
+    held_ = true;
+  }
+  void Release() {
+    MutexLock lock(mutex_);
+    held_ = false;
+    changed_.SignalAll();
+  }
+  void AwaitCalls(int count) {
+    MutexLock lock(mutex_);
+    while (calls_ < count) {
+      changed_.Wait(mutex_);
+    }
+  }
+  int calls() {
+    MutexLock lock(mutex_);
+    return calls_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  int calls_ = 0;
+  bool held_ = false;
+};
+
+// A call that runs on a thread of its own.
+class EmbedCall {
+ public:
+  EmbedCall(v1::EmbedderService::Stub& stub, int32_t id) {
+    request_.add_token_ids(id);
+    request_.add_text_lengths(1);
+    thread_ = std::thread([this, &stub] {
+      status_ = stub.EmbedTokens(&context_, request_, &response_);
+      has_ended_ = true;
+    });
+  }
+  ~EmbedCall() {
+    if (thread_.joinable()) {
+      thread_.join();
+    }
+  }
+
+  void Cancel() { context_.TryCancel(); }
+  bool has_ended() const { return has_ended_; }
+  grpc::Status Wait() {
+    thread_.join();
+    return status_;
+  }
+  // After Wait.
+  bool is_models_error() const {
+    return context_.GetServerTrailingMetadata().contains(kModelErrorMark);
+  }
+
+ private:
+  grpc::ClientContext context_;
+  v1::EmbedTokensRequest request_;
+  v1::EmbedTokensResponse response_;
+  grpc::Status status_;
+  std::atomic<bool> has_ended_ = false;
+  std::thread thread_;
 };
 
 class EmbedderServiceTest : public ::testing::Test {
  protected:
-  void Serve(absl::StatusOr<LoadedEngine> model) {
-    service_ = std::make_unique<EmbedderServiceImpl>(std::move(model));
+  void Serve(absl::StatusOr<LoadedEngine> model,
+             EmbedderServiceImpl::Access access = {}) {
+    service_ = std::make_unique<EmbedderServiceImpl>(std::move(model),
+                                                     std::move(access));
     grpc::ServerBuilder builder;
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
     stub_ = v1::EmbedderService::NewStub(server_->InProcessChannel({}));
   }
-  void ServeCountingEngine() {
-    Serve(LoadedEngine{std::make_unique<CountingEngine>(), "cpu"});
+  void ServeCountingEngine(EmbedderServiceImpl::Access access = {}) {
+    auto engine = std::make_unique<CountingEngine>();
+    engine_ = engine.get();
+    Serve(LoadedEngine{std::move(engine), "cpu"}, std::move(access));
   }
 
   grpc::Status Embed(const std::vector<int32_t>& ids,
                      const std::vector<int32_t>& lengths) {
     grpc::ClientContext context;
+    if (!authorization_.empty()) {
+      context.AddMetadata("authorization", authorization_);
+    }
     v1::EmbedTokensRequest request;
     request.mutable_token_ids()->Add(ids.begin(), ids.end());
     request.mutable_text_lengths()->Add(lengths.begin(), lengths.end());
+    request.set_fingerprint(fingerprint_);
+    const grpc::Status status =
+        stub_->EmbedTokens(&context, request, &response_);
+    is_models_error_ =
+        context.GetServerTrailingMetadata().contains(kModelErrorMark);
+    return status;
+  }
+  // A call that does not wait for long.
+  grpc::Status Knock() {
+    v1::EmbedTokensRequest request;
+    request.add_token_ids(9);
+    request.add_text_lengths(1);
+    grpc::ClientContext context;
+    context.set_deadline(
+        absl::ToChronoTime(absl::Now() + absl::Milliseconds(100)));
     return stub_->EmbedTokens(&context, request, &response_);
   }
+  // As many calls as may wait behind the one that runs, and one more, which is
+  // refused, and returned first.
+  std::vector<std::unique_ptr<EmbedCall>> FillUp() {
+    std::vector<std::unique_ptr<EmbedCall>> calls;
+    for (size_t i = 0; i <= EmbedderServiceImpl::kMaxWaitingCalls; ++i) {
+      calls.push_back(std::make_unique<EmbedCall>(*stub_, 8));
+    }
+    EXPECT_TRUE(Eventually([&] {
+      const auto refused = std::ranges::find_if(
+          calls, [](const auto& call) { return call->has_ended(); });
+      if (refused != calls.end()) {
+        std::iter_swap(refused, calls.begin());
+      }
+      return refused != calls.end();
+    }));
+    return calls;
+  }
+  grpc::StatusCode GetModelCode() {
+    grpc::ClientContext context;
+    if (!authorization_.empty()) {
+      context.AddMetadata("authorization", authorization_);
+    }
+    return stub_->GetModel(&context, {}, &model_).error_code();
+  }
 
+  CountingEngine* engine_ = nullptr;
+  // What calls bring.
+  std::string authorization_;
+  std::string fingerprint_;
   std::unique_ptr<EmbedderServiceImpl> service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::EmbedderService::Stub> stub_;
   v1::EmbedTokensResponse response_;
+  v1::GetModelResponse model_;
+  bool is_models_error_ = false;
 };
 
 TEST_F(EmbedderServiceTest, VectorsAreLittleEndianFloatsInOrder) {
@@ -86,11 +216,93 @@ TEST_F(EmbedderServiceTest, LengthsMustAddUpToTheTokens) {
   expect_refused({2147483647, 2147483647}, "text 0 has 2147483647 tokens");
 }
 
+TEST_F(EmbedderServiceTest, ACallMayHaveSoManyTokens) {
+  ServeCountingEngine();
+  const std::vector<int32_t> most(kMaxWorkerCallTokens, 7);
+  EXPECT_TRUE(Embed(most, {kMaxWorkerCallTokens}).ok());
+  std::vector<int32_t> more = most;
+  more.push_back(7);
+  const grpc::Status status = Embed(more, {kMaxWorkerCallTokens + 1});
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("65537 tokens"));
+  EXPECT_EQ(engine_->calls(), 1);
+}
+
+TEST_F(EmbedderServiceTest, WithoutTheTokenNothingIsAnswered) {
+  ServeCountingEngine({.token = "s3cret", .fingerprint = "f1"});
+  for (const std::string authorization :
+       {"", "s3cret", "Bearer ", "Bearer s3cre", "Bearer s3crets",
+        "Basic s3cret"}) {
+    authorization_ = authorization;
+    const grpc::Status status = Embed({7}, {1});
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED)
+        << authorization;
+    EXPECT_FALSE(is_models_error_);
+    EXPECT_EQ(GetModelCode(), grpc::StatusCode::UNAUTHENTICATED)
+        << authorization;
+    EXPECT_EQ(model_.fingerprint(), "");
+  }
+  EXPECT_EQ(engine_->calls(), 0);
+  authorization_ = "Bearer s3cret";
+  EXPECT_TRUE(Embed({7}, {1}).ok());
+  EXPECT_EQ(GetModelCode(), grpc::StatusCode::OK);
+  EXPECT_EQ(model_.fingerprint(), "f1");
+}
+
+TEST_F(EmbedderServiceTest, AnotherModelsVectorsAreNotGiven) {
+  ServeCountingEngine({.fingerprint = "f1"});
+  fingerprint_ = "f2";
+  const grpc::Status status = Embed({7}, {1});
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_FALSE(is_models_error_);
+  fingerprint_ = "f1";
+  EXPECT_TRUE(Embed({7}, {1}).ok());
+}
+
+TEST_F(EmbedderServiceTest, CallsBeyondThoseThatMayWaitAreTurnedAway) {
+  ServeCountingEngine();
+  engine_->Hold();
+  EmbedCall running(*stub_, 7);
+  engine_->AwaitCalls(1);
+  const std::vector<std::unique_ptr<EmbedCall>> calls = FillUp();
+  const grpc::Status refused = calls[0]->Wait();
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("16 calls already wait"));
+  EXPECT_FALSE(calls[0]->is_models_error());
+  engine_->Release();
+  EXPECT_TRUE(running.Wait().ok());
+  for (size_t i = 1; i < calls.size(); ++i) {
+    EXPECT_TRUE(calls[i]->Wait().ok());
+  }
+}
+
+TEST_F(EmbedderServiceTest, WhoeverGivesUpWhileWaitingNeverReachesTheModel) {
+  ServeCountingEngine();
+  engine_->Hold();
+  EmbedCall running(*stub_, 7);
+  engine_->AwaitCalls(1);
+  const std::vector<std::unique_ptr<EmbedCall>> calls = FillUp();
+  for (size_t i = 1; i < calls.size(); ++i) {
+    calls[i]->Cancel();
+    EXPECT_EQ(calls[i]->Wait().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  // They make room at once; and whoever comes into it expires there.
+  EXPECT_TRUE(Eventually([&] {
+    return Knock().error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  }));
+  EmbedCall last(*stub_, 9);
+  engine_->Release();
+  EXPECT_TRUE(running.Wait().ok());
+  EXPECT_TRUE(last.Wait().ok());
+  EXPECT_EQ(engine_->calls(), 2);
+}
+
 TEST_F(EmbedderServiceTest, AnEnginesErrorIsTheAnswerAndTheNextCallWorks) {
   ServeCountingEngine();
   const grpc::Status status = Embed({13}, {1});
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(status.error_message(), "no memory");
+  EXPECT_TRUE(is_models_error_);
   EXPECT_TRUE(Embed({7}, {1}).ok());
 }
 

@@ -8,17 +8,15 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "glog/logging.h"
 
 #include "core/base/file.h"
-#include "core/base/status_macros.h"
-#include "embedder/embedder_service.h"
-#include "embedder/model_directory.h"
+#include "embedder/worker_main.h"
 
 // A worker without LibTorch: same flags, same service, and vectors that are
 // sums of one fixed random vector per token, so that texts with common words
@@ -118,12 +116,11 @@ class FakeEngine : public Engine {
   int batch_ = 0;
 };
 
-absl::StatusOr<LoadedEngine> Load(const std::string& model) {
+absl::StatusOr<LoadedEngine> Load(const ModelSpec& spec) {
   if (const char* error = std::getenv("PITH_FAKE_LOAD_ERROR");
       error != nullptr) {
     return absl::DataLossError(error);
   }
-  PITH_ASSIGN_OR_RETURN(const ModelSpec spec, LoadModelSpec(model));
   return LoadedEngine{std::make_unique<FakeEngine>(spec.encoder.hidden_size),
                       "cpu"};
 }
@@ -132,19 +129,15 @@ absl::StatusOr<LoadedEngine> Load(const std::string& model) {
 }  // namespace pith
 
 int main(int argc, char** argv) {
-  google::InitGoogleLogging(argv[0]);
-  FLAGS_logtostderr = true;
-
-  std::string model;
-  int fd = -1;
   std::string ignored;
-  CLI::App app("Stands in for a model in tests.");
-  app.add_option("--model", model)->required();
-  app.add_option("--fd", fd)->required();
-  app.add_option("--precision", ignored);
-  app.add_option("--threads", ignored);
-  app.add_option("--device", ignored);
-  app.add_option("--cache", ignored);
-  CLI11_PARSE(app, argc, argv);
-  return pith::ServeModel(fd, [&] { return pith::Load(model); });
+  return pith::WorkerMain(
+      argc, argv, "Stands in for a model in tests.",
+      [&](CLI::App& app) {
+        app.add_option("--threads", ignored);
+        app.add_option("--device", ignored);
+        app.add_option("--cache", ignored);
+      },
+      [](const pith::ModelSpec& spec, std::optional<pith::Precision>) {
+        return pith::Load(spec);
+      });
 }

@@ -1,6 +1,7 @@
 #include "embedder/batch_queue.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -286,6 +287,54 @@ TEST(BatchQueue, AnErrorIsTracedToItsTextAtOnce) {
   EXPECT_THAT(TakeNames(queue), ElementsAre(2));
 }
 
+TEST(BatchQueue, ALostConnectionIsNoEvidenceAgainstATextThatItCarried) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kUnreachable), IsEmpty());
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kWorkerDied), IsEmpty());
+  // One death, so that they are still together.
+  const Taken both = Take(queue);
+  EXPECT_THAT(both.names, ElementsAre(1, 2));
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
+  queue.Finish(both.id);
+  EXPECT_TRUE(queue.empty());
+}
+
+TEST(BatchQueue, ABatchThatTwoConnectionsWereLostWithFailsWhole) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  Push(queue, 2, {Text(2, 5)});
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kUnreachable), IsEmpty());
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kUnreachable),
+              ElementsAre(Waiter{RequestId(1), 0}, Waiter{RequestId(1), 1},
+                          Waiter{RequestId(2), 0}));
+  EXPECT_TRUE(queue.empty());
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 0);
+}
+
+TEST(BatchQueue, ABusyWorkerCostsABatchNothing) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kBusy), IsEmpty());
+    EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 10);
+  }
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kWorkerDied), IsEmpty());
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
+}
+
+TEST(BatchQueue, ATextThatIsAloneAfterDeathsStaysSoWhenAConnectionIsLost) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  queue.Fail(Take(queue).id, Failure::kWorkerDied);
+  queue.Fail(Take(queue).id, Failure::kWorkerDied);
+  const Taken one = Take(queue);
+  EXPECT_THAT(one.names, ElementsAre(1));
+  EXPECT_THAT(queue.Fail(one.id, Failure::kUnreachable), IsEmpty());
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+}
+
 TEST(BatchQueue, NothingIsGivenOutAgainForCallersWhoHaveGone) {
   BatchQueue queue({});
   Push(queue, 1, {Text(1, 5)});
@@ -379,10 +428,15 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
         const Taken taken = running[at].taken;
         running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
         if (pick(4) == 0) {
-          for (const Waiter& waiter :
-               queue.Fail(taken.id, pick(2) == 0 ? Failure::kError
-                                                 : Failure::kWorkerDied)) {
-            ASSERT_EQ(taken.names.size(), 1);
+          constexpr std::array kFailures = {
+              Failure::kError, Failure::kWorkerDied, Failure::kUnreachable,
+              Failure::kBusy};
+          const Failure failure =
+              kFailures[static_cast<size_t>(pick(kFailures.size()))];
+          for (const Waiter& waiter : queue.Fail(taken.id, failure)) {
+            ASSERT_NE(failure, Failure::kBusy);
+            ASSERT_TRUE(taken.names.size() == 1 ||
+                        failure == Failure::kUnreachable);
             // A caller drops a request when one of its texts fails.
             queue.Remove(waiter.request);
             due.erase(waiter.request);

@@ -1,0 +1,23 @@
+#ifndef PITH_EMBEDDER_WORKER_PROTOCOL_H_
+#define PITH_EMBEDDER_WORKER_PROTOCOL_H_
+
+namespace pith {
+
+// What daemon and worker agree on beside embedder.proto.
+
+// Limit of one message. The largest is a response: texts of three tokens in a
+// batch of 16,384, 4,096 dimensions, 90 MB.
+inline constexpr int kMaxWorkerMessageBytes = 128 << 20;
+
+// Tokens of one call. The daemon's batches have at most 16,384, or one text.
+inline constexpr int kMaxWorkerCallTokens = 1 << 16;
+// Of a request of so many, each a text of its own, with the longest ids.
+inline constexpr int kMaxWorkerRequestBytes = 1 << 20;
+
+// Trailing metadata of an error that the model or its files are the reason of.
+// gRPC and what lies between use the same codes for reasons of their own.
+inline constexpr char kModelErrorMark[] = "pith-model-error";
+
+}  // namespace pith
+
+#endif  // PITH_EMBEDDER_WORKER_PROTOCOL_H_
