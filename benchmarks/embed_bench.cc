@@ -6,7 +6,7 @@
 //
 //   {"engine", "precision", "tokens_per_text", "threads", "tokens_per_second",
 //    "texts_per_second", "cosine_mean", "cosine_min", "recall_at_10_vs_f32",
-//    "gemm_bound_share"}
+//    "gemm_bound_share", "device"}
 //
 // "tokens_per_text" counts special tokens; "mixed" is of log-normal lengths.
 // "threads" is how many cores compute: onednn has an engine on each, as there
@@ -16,6 +16,9 @@
 // built, else by onednn. "gemm_bound_share" is tokens a second over those of
 // the model's matrix products alone, by oneDNN in the same precision, on as
 // many threads, measured in the same run (embed/gemm_bound.h).
+//
+// With --device, torch runs on that device instead of the CPU, and so does what
+// its vectors are compared with; "threads" is 1, "gemm_bound_share" null.
 //
 // With --recall N, "recall_at_10_vs_f32" is how much of exact search in f32,
 // for all queries of the dataset among its first N passages cut to 70 tokens,
@@ -81,6 +84,8 @@ constexpr int kRecallTokens = 70;
 constexpr Precision kPrecisions[] = {Precision::kF32, Precision::kBf16,
                                      Precision::kInt8};
 
+constexpr std::string_view kCpu = "cpu";
+
 int Cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
@@ -100,6 +105,7 @@ struct Config {
   std::string data = "arxiv_200k";
   std::filesystem::path data_directory = PITH_DEFAULT_DATA;
   std::filesystem::path model;
+  std::string device = std::string(kCpu);
   bool parts = false;
   bool json = false;
 
@@ -230,6 +236,9 @@ using Bounds = std::map<std::pair<std::string, int>, double>;
 
 absl::StatusOr<Bounds> MeasureBounds(const Config& config, const Input& input) {
   Bounds bounds;
+  if (config.device != kCpu) {
+    return bounds;
+  }
   for (const Precision precision : kPrecisions) {
     if (!config.Wants(precision) || !CpuHas(precision)) {
       continue;
@@ -256,10 +265,10 @@ std::optional<double> BoundOf(const Bounds& bounds,
 absl::StatusOr<std::vector<EmbedRow>> MeasureEngines(const Config& config,
                                                      const Input& input,
                                                      const Bounds& bounds) {
-  PITH_ASSIGN_OR_RETURN(
-      EngineGroup reference,
-      EngineGroup::Load(EngineGroup::Kinds().back(), input.spec,
-                        Precision::kF32, Cores(), config.batch_tokens));
+  PITH_ASSIGN_OR_RETURN(EngineGroup reference,
+                        EngineGroup::Load(EngineGroup::Kinds().back(),
+                                          input.spec, Precision::kF32, Cores(),
+                                          config.batch_tokens, config.device));
   PITH_ASSIGN_OR_RETURN(const VectorSets exact, EmbedAll(input, reference));
   std::vector<EmbedRow> rows;
   for (const std::string& engine : config.engines) {
@@ -268,12 +277,14 @@ absl::StatusOr<std::vector<EmbedRow>> MeasureEngines(const Config& config,
         continue;
       }
       EmbedRow setting = {.engine = engine,
-                          .precision = std::string(PrecisionName(precision))};
+                          .precision = std::string(PrecisionName(precision)),
+                          .device = config.device};
       VectorSets vectors;
       for (const int threads : config.threads) {
-        PITH_ASSIGN_OR_RETURN(EngineGroup group,
-                              EngineGroup::Load(engine, input.spec, precision,
-                                                threads, config.batch_tokens));
+        PITH_ASSIGN_OR_RETURN(
+            EngineGroup group,
+            EngineGroup::Load(engine, input.spec, precision, threads,
+                              config.batch_tokens, config.device));
         setting.threads = threads;
         if (vectors.texts.empty()) {
           PITH_ASSIGN_OR_RETURN(vectors, EmbedAll(input, group));
@@ -341,7 +352,8 @@ nlohmann::ordered_json ToJson(const EmbedRow& row) {
           {"cosine_mean", row.cosine_mean},
           {"cosine_min", row.cosine_min},
           {"recall_at_10_vs_f32", OrNull(row.recall_at_10_vs_f32)},
-          {"gemm_bound_share", OrNull(row.gemm_bound_share)}};
+          {"gemm_bound_share", OrNull(row.gemm_bound_share)},
+          {"device", row.device}};
 }
 
 void PrintTable(const std::vector<EmbedRow>& rows) {
@@ -417,6 +429,9 @@ int Main(int argc, char** argv) {
   app.add_option("--threads", config.threads, "numbers of threads")
       ->delimiter(',')
       ->check(CLI::PositiveNumber);
+  app.add_option("--device", config.device,
+                 "cpu, or cuda:N for --engine torch alone")
+      ->capture_default_str();
   app.add_option("--batch-tokens", config.batch_tokens,
                  "tokens that onednn is given at a time; with 1 each text is "
                  "embedded alone")
@@ -447,6 +462,15 @@ int Main(int argc, char** argv) {
   if (config.parts) {
     const absl::Status printed = PrintParts(config);
     return printed.ok() ? EXIT_SUCCESS : Fail(printed);
+  }
+  if (config.device != kCpu) {
+    if (config.engines != std::vector<std::string>{"torch"} ||
+        !config.peer_python.empty()) {
+      return Fail(absl::InvalidArgumentError(
+          absl::StrCat("--device ", config.device,
+                       ": only --engine torch runs there, without a peer")));
+    }
+    config.threads = {1};
   }
   const auto rows = Run(config);
   if (!rows.ok()) {

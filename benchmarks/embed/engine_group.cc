@@ -60,7 +60,8 @@ bool EngineGroup::Has(std::string_view kind, Precision precision) {
 absl::StatusOr<EngineGroup> EngineGroup::Load(std::string_view kind,
                                               const ModelSpec& spec,
                                               Precision precision, int threads,
-                                              size_t batch_tokens) {
+                                              size_t batch_tokens,
+                                              const std::string& device) {
   EngineGroup group;
   if (kind == kOnednn) {
     group.batch_tokens_ = batch_tokens;
@@ -73,10 +74,10 @@ absl::StatusOr<EngineGroup> EngineGroup::Load(std::string_view kind,
   }
 #ifdef PITH_WITH_TORCH
   group.batch_tokens_ = std::numeric_limits<size_t>::max();
-  PITH_ASSIGN_OR_RETURN(
-      std::unique_ptr<Engine> engine,
-      TorchEngine::Load(
-          spec, {.precision = precision, .threads = threads, .device = "cpu"}));
+  PITH_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
+                        TorchEngine::Load(spec, {.precision = precision,
+                                                 .threads = threads,
+                                                 .device = device}));
   group.engines_.push_back(std::move(engine));
 #endif
   return group;

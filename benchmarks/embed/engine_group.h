@@ -23,16 +23,17 @@ class EngineGroup {
   // "onednn", and "torch" where it is built.
   static std::vector<std::string> Kinds();
 
-  // Whether this CPU runs `kind` in `precision`.
+  // Whether `kind` runs in `precision`, onednn on this CPU.
   static bool Has(std::string_view kind, Precision precision);
 
   // Of onednn an engine a thread, each with texts of `batch_tokens` tokens or
   // little more at a time; of torch one with so many threads, which shares out
-  // all texts itself. Errors are those of the engine's Load.
+  // all texts itself, on `device`. Errors are those of the engine's Load.
   static absl::StatusOr<EngineGroup> Load(std::string_view kind,
                                           const ModelSpec& spec,
                                           Precision precision, int threads,
-                                          size_t batch_tokens);
+                                          size_t batch_tokens,
+                                          const std::string& device);
 
   // Row i is the embedding of texts[i].
   absl::StatusOr<Matrix> Embed(const TokenizedTexts& texts);

@@ -10,6 +10,7 @@ namespace pith {
 struct EmbedRow {
   std::string engine;
   std::string precision;
+  std::string device = "cpu";
   std::string tokens_per_text;
   int threads = 0;
   double tokens_per_second = 0;

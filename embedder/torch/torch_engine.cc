@@ -1,15 +1,12 @@
 #include "embedder/torch/torch_engine.h"
 
-#include <algorithm>
-#include <atomic>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <new>
-#include <numeric>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,20 +18,24 @@
 
 #include "core/base/status_macros.h"
 #include "embedder/encoder_weights.h"
+#include "embedder/torch/text_units.h"
+#include "embedder/torch/unit_runner.h"
 
 namespace pith {
 namespace {
 
-// Tokens that go through the layers together. On a CPU more gains little
-// (activations leave the cache) and makes an even split over threads harder; a
-// GPU wants much larger matrices.
-constexpr int64_t kCpuUnitTokens = 256;
-constexpr int64_t kCudaUnitTokens = 16384;
+// On a CPU more gains little (activations leave the cache) and makes an even
+// split over threads harder. oneDNN generates code for every number of rows
+// that a bf16 product has: few numbers are few programs; and for some that are
+// no multiple of 16, Debian's version (2.6) fails with
+// std::bad_array_new_length.
+TextPacking CpuPacking(at::ScalarType type) {
+  return {.unit_rows = 256, .row_multiple = type == at::kBFloat16 ? 16 : 1};
+}
 
-// oneDNN generates code for every number of rows that a bf16 product has. Few
-// numbers are few programs; and for some that are no multiple of this, Debian's
-// version (2.6) fails with std::bad_array_new_length.
-constexpr size_t kRowMultiple = 16;
+// While one copies or waits for its host thread, which must launch a kernel
+// every few microseconds, the other computes.
+constexpr int kCudaStreams = 2;
 
 // LibTorch reports failures by exceptions; none leaves this file.
 template <typename Function>
@@ -49,15 +50,41 @@ absl::Status CatchTorch(const std::string& action, const Function& function) {
     return absl::ResourceExhaustedError(
         absl::StrCat(action, ": out of memory"));
   } catch (const c10::Error& error) {
-    // The CPU allocator has no exception type of its own.
+    // The allocators of the CPU and of pinned memory have no exception type of
+    // their own, nor have CUDA's libraries.
     const std::string message = error.what_without_backtrace();
-    return absl::StrContains(message, "allocate memory")
-               ? absl::ResourceExhaustedError(
-                     absl::StrCat(action, ": ", message))
-               : absl::InternalError(absl::StrCat(action, ": ", message));
+    for (const char* shortage :
+         {"allocate memory", "out of memory", "ALLOC_FAILED"}) {
+      if (absl::StrContains(message, shortage)) {
+        return absl::ResourceExhaustedError(
+            absl::StrCat(action, ": ", message));
+      }
+    }
+    return absl::InternalError(absl::StrCat(action, ": ", message));
   } catch (const std::exception& error) {
     return absl::InternalError(absl::StrCat(action, ": ", error.what()));
   }
+}
+
+// Of text x head x token x value; queries are scaled already. `mask`, if
+// defined, is added to the products with the keys.
+at::Tensor Attention(const at::Tensor& queries, const at::Tensor& keys,
+                     const at::Tensor& values, const at::Tensor& mask) {
+#if TORCH_VERSION_MAJOR >= 2
+  return at::scaled_dot_product_attention(
+      queries, keys, values,
+      mask.defined() ? std::optional(mask) : std::nullopt, /*dropout_p=*/0,
+      /*is_causal=*/false, /*scale=*/1.0);
+#else
+  // In f32: in bf16, oneDNN would generate code for every length and number of
+  // texts anew.
+  at::Tensor products =
+      at::matmul(queries.to(at::kFloat), keys.to(at::kFloat).transpose(-1, -2));
+  if (mask.defined()) {
+    products.add_(mask);
+  }
+  return at::matmul(at::softmax(products, -1), values.to(at::kFloat));
+#endif
 }
 
 struct Linear {
@@ -65,7 +92,7 @@ struct Linear {
   at::Tensor bias;
 
   at::Tensor operator()(const at::Tensor& input) const {
-    return at::linear(input.to(weight.scalar_type()), weight, bias);
+    return at::linear(input, weight, bias);
   }
 };
 
@@ -89,65 +116,8 @@ struct Layer {
   LayerNorm output_norm;
 };
 
-// Texts of equal length, one after another in a unit.
-struct Group {
-  int64_t begin;  // first token
-  int64_t texts;
-  int64_t length;  // tokens of each
-
-  at::Tensor Rows(const at::Tensor& matrix) const {
-    return matrix.narrow(0, begin, texts * length);
-  }
-};
-
-// Texts that go through the layers together, longest first.
-struct Unit {
-  std::vector<size_t> texts;
-  std::vector<Group> groups;
-  std::vector<int32_t> ids;
-  std::vector<int32_t> positions;
-
-  // Adds tokens that belong to no text until their number is a multiple.
-  void Pad(size_t multiple) {
-    const size_t padded = (ids.size() + multiple - 1) / multiple * multiple;
-    ids.resize(padded);
-    positions.resize(padded);
-  }
-};
-
-// Sorted by length, so that equal lengths meet in one product and the longest
-// work is handed out first.
-std::vector<Unit> MakeUnits(const PackedTokens& tokens, int64_t unit_tokens) {
-  const auto length = [&](size_t text) {
-    return tokens.offsets[text + 1] - tokens.offsets[text];
-  };
-  std::vector<size_t> order(tokens.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return length(a) > length(b); });
-
-  std::vector<Unit> units;
-  for (const size_t text : order) {
-    const int32_t count = length(text);
-    if (units.empty() ||
-        static_cast<int64_t>(units.back().ids.size()) + count > unit_tokens) {
-      units.emplace_back();
-    }
-    Unit& unit = units.back();
-    if (unit.groups.empty() || unit.groups.back().length != count) {
-      unit.groups.push_back({.begin = static_cast<int64_t>(unit.ids.size()),
-                             .texts = 0,
-                             .length = count});
-    }
-    ++unit.groups.back().texts;
-    unit.texts.push_back(text);
-    unit.ids.insert(unit.ids.end(), tokens.ids.begin() + tokens.offsets[text],
-                    tokens.ids.begin() + tokens.offsets[text + 1]);
-    for (int32_t position = 0; position < count; ++position) {
-      unit.positions.push_back(position);
-    }
-  }
-  return units;
+at::Tensor RowsOf(const TextGroup& group, const at::Tensor& matrix) {
+  return matrix.narrow(0, group.begin, group.rows());
 }
 
 }  // namespace
@@ -156,8 +126,10 @@ struct TorchEngine::Encoder {
   EncoderConfig config;
   Pooling pooling;
   at::Device device = at::kCPU;
-  Precision precision = Precision::kF32;
-  int threads = 1;
+  // Of the layers' weights and activations.
+  at::ScalarType type = at::kFloat;
+  // One for each of the runner's lanes.
+  std::vector<c10::Stream> streams;
 
   at::Tensor words;
   // With the embedding of token type 0, the only one in use, added.
@@ -165,39 +137,56 @@ struct TorchEngine::Encoder {
   LayerNorm embedding_norm;
   std::vector<Layer> layers;
 
-  bool pads_rows() const {
-    return device.is_cpu() &&
-           layers.front().up.weight.scalar_type() == at::kBFloat16;
+  // What the model reads of a unit, on the device; see WriteUnit.
+  struct Input {
+    at::Tensor ids;
+    at::Tensor positions;
+    at::Tensor weights;
+  };
+
+  // Pinned memory, which LibTorch keeps and gives out again, is what a GPU
+  // copies without the host waiting.
+  at::Tensor HostTensor(at::IntArrayRef shape, at::ScalarType value) const {
+    return at::empty(shape,
+                     at::TensorOptions(value).pinned_memory(device.is_cuda()));
   }
 
-  at::Tensor ToDevice(const std::vector<int32_t>& values) const {
-    // from_blob borrows; Forward keeps `values` alive and never writes to them.
-    return torch::from_blob(const_cast<int32_t*>(values.data()),
-                            {static_cast<int64_t>(values.size())}, at::kInt)
-        .to(device);
+  Input Stage(const PackedTokens& tokens, const TextUnit& unit) const {
+    const at::Tensor whole = HostTensor({2, unit.rows}, at::kInt);
+    const at::Tensor weights = HostTensor({unit.rows}, at::kFloat);
+    const auto rows = static_cast<size_t>(unit.rows);
+    auto* numbers = whole.data_ptr<int32_t>();
+    WriteUnit(tokens, unit, {numbers, rows}, {numbers + rows, rows},
+              {weights.data_ptr<float>(), rows});
+    const at::Tensor there = whole.to(device, /*non_blocking=*/true);
+    return {there.select(0, 0), there.select(0, 1),
+            weights.to(device, /*non_blocking=*/true)};
   }
 
+  // `mask` is of a value a row.
   at::Tensor Attend(const at::Tensor& query_key_value,
-                    const std::vector<Group>& groups) const {
+                    const std::vector<TextGroup>& groups,
+                    const at::Tensor& mask) const {
     const int64_t head_size = config.hidden_size / config.heads;
-    // In f32 on the CPU: in bf16, oneDNN would generate code for every length
-    // and number of texts anew.
-    const at::Tensor projected =
-        device.is_cpu() ? query_key_value.to(at::kFloat) : query_key_value;
     at::Tensor context =
-        at::zeros({projected.size(0), config.hidden_size}, projected.options());
-    for (const Group& group : groups) {
+        at::zeros({query_key_value.size(0), config.hidden_size},
+                  query_key_value.options());
+    for (const TextGroup& group : groups) {
       // Three tensors of text x head x token x head_size.
       const at::Tensor parts =
-          group.Rows(projected)
+          RowsOf(group, query_key_value)
               .view({group.texts, group.length, 3, config.heads, head_size})
               .permute({2, 0, 3, 1, 4});
-      const at::Tensor weights = at::softmax(
-          at::matmul(parts.select(0, 0), parts.select(0, 1).transpose(-1, -2)),
-          -1);
-      group.Rows(context)
+      at::Tensor group_mask;
+      if (group.padded) {
+        group_mask =
+            RowsOf(group, mask).view({group.texts, 1, 1, group.length});
+      }
+      RowsOf(group, context)
           .view({group.texts, group.length, config.heads, head_size})
-          .copy_(at::matmul(weights, parts.select(0, 2)).transpose(1, 2));
+          .copy_(Attention(parts.select(0, 0), parts.select(0, 1),
+                           parts.select(0, 2), group_mask)
+                     .transpose(1, 2));
     }
     return context;
   }
@@ -214,34 +203,55 @@ struct TorchEngine::Encoder {
     return values;
   }
 
-  // One row for each of unit.texts, not normalised, f32 on the CPU.
-  at::Tensor Forward(const Unit& unit) const {
+  // One row for each of unit.texts, not normalised, f32.
+  at::Tensor Forward(const Input& input,
+                     const std::vector<TextGroup>& groups) const {
+    const at::Tensor mask =
+        at::zeros_like(input.weights, type)
+            .masked_fill_(input.weights == 0,
+                          -std::numeric_limits<double>::infinity());
     at::Tensor hidden =
-        embedding_norm(words.index_select(0, ToDevice(unit.ids)) +
-                       positions.index_select(0, ToDevice(unit.positions)));
+        embedding_norm(words.index_select(0, input.ids) +
+                       positions.index_select(0, input.positions))
+            .to(type);
     for (const Layer& layer : layers) {
       hidden = layer.attention_norm(
-          hidden + layer.attention_output(
-                       Attend(layer.query_key_value(hidden), unit.groups)));
-      hidden =
-          layer.output_norm(hidden + layer.down(Activate(layer.up(hidden))));
+          layer
+              .attention_output(
+                  Attend(layer.query_key_value(hidden), groups, mask))
+              .add_(hidden));
+      hidden = layer.output_norm(
+          layer.down(Activate(layer.up(hidden))).add_(hidden));
     }
     std::vector<at::Tensor> pooled;
-    for (const Group& group : unit.groups) {
-      const at::Tensor states = group.Rows(hidden).view(
-          {group.texts, group.length, config.hidden_size});
-      pooled.push_back(pooling == Pooling::kMean ? states.mean(1)
-                                                 : states.select(1, 0));
+    for (const TextGroup& group : groups) {
+      const at::Tensor states =
+          RowsOf(group, hidden)
+              .view({group.texts, group.length, config.hidden_size});
+      pooled.push_back(
+          pooling == Pooling::kMean
+              ? at::matmul(RowsOf(group, input.weights)
+                               .view({group.texts, 1, group.length}),
+                           states.to(at::kFloat))
+                    .squeeze(1)
+              : states.select(1, 0).to(at::kFloat));
     }
-    return at::cat(pooled).to(at::kCPU, at::kFloat).contiguous();
+    return at::cat(pooled);
   }
 
   // Writes the rows of unit.texts.
-  absl::Status Embed(const Unit& unit, Matrix& result) const {
+  absl::Status Embed(const PackedTokens& tokens, const TextUnit& unit, int lane,
+                     Matrix& result) const {
     at::Tensor vectors;
     PITH_RETURN_IF_ERROR(CatchTorch("run the model", [&] {
       const c10::InferenceMode no_gradients;
-      vectors = Forward(unit);
+      at::init_num_threads();
+      const c10::Stream& stream = streams[static_cast<size_t>(lane)];
+      const c10::StreamGuard guard(stream);
+      const at::Tensor there = Forward(Stage(tokens, unit), unit.groups);
+      vectors = HostTensor(there.sizes(), at::kFloat);
+      vectors.copy_(there, /*non_blocking=*/true);
+      stream.synchronize();
     }));
     const float* values = vectors.data_ptr<float>();
     for (const size_t text : unit.texts) {
@@ -258,24 +268,23 @@ namespace {
 // Puts weights where and how the engine wants them.
 struct WeightPlacement {
   at::Device device;
-  at::ScalarType product_type;
+  at::ScalarType type;
 
-  static at::Tensor Copy(std::span<const float> values, at::IntArrayRef shape) {
+  // Converted before they are copied, so that the device never holds both.
+  at::Tensor Copy(std::span<const float> values, at::IntArrayRef shape) const {
     return torch::from_blob(const_cast<float*>(values.data()), shape,
                             at::kFloat)
-        .clone();
+        .to(device, type, /*non_blocking=*/false, /*copy=*/true);
   }
   at::Tensor Place(const Matrix& matrix) const {
     return Copy(matrix.values(), {static_cast<int64_t>(matrix.rows()),
-                                  static_cast<int64_t>(matrix.columns())})
-        .to(device);
+                                  static_cast<int64_t>(matrix.columns())});
   }
   at::Tensor Place(std::span<const float> vector) const {
-    return Copy(vector, {static_cast<int64_t>(vector.size())}).to(device);
+    return Copy(vector, {static_cast<int64_t>(vector.size())});
   }
   Linear Place(const LinearWeights& linear) const {
-    return {Place(linear.weight).to(product_type),
-            Place(linear.bias).to(product_type)};
+    return {Place(linear.weight), Place(linear.bias)};
   }
   LayerNorm Place(const LayerNormWeights& norm, double epsilon) const {
     return {Place(norm.weight), Place(norm.bias), epsilon};
@@ -303,10 +312,21 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& name) {
       absl::StrCat("device \"", name, "\": supported are auto, cpu, cuda:N"));
 }
 
+std::vector<c10::Stream> MakeStreams(at::Device device, int lanes) {
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  std::vector<c10::Stream> streams;
+  for (int i = 0; i < lanes; ++i) {
+    // A CPU has only one, which nothing waits for.
+    streams.push_back(device.is_cuda() ? guard.getStreamFromGlobalPool(device)
+                                       : guard.getStream(device));
+  }
+  return streams;
+}
+
 }  // namespace
 
-TorchEngine::TorchEngine(std::unique_ptr<Encoder> encoder)
-    : encoder_(std::move(encoder)) {}
+TorchEngine::TorchEngine(std::unique_ptr<Encoder> encoder, UnitRunner runner)
+    : encoder_(std::move(encoder)), runner_(std::move(runner)) {}
 TorchEngine::~TorchEngine() = default;
 
 int TorchEngine::dimension() const {
@@ -317,7 +337,7 @@ std::string TorchEngine::device() const {
 }
 
 Precision TorchEngine::precision() const {
-  return encoder_->precision;
+  return encoder_->type == at::kBFloat16 ? Precision::kBf16 : Precision::kF32;
 }
 
 absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
@@ -325,6 +345,10 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
   if (options.threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("threads is ", options.threads, ", at least 1 is needed"));
+  }
+  if (options.precision == Precision::kInt8) {
+    return absl::InvalidArgumentError(
+        "precision int8: the torch engine has f32 and bf16");
   }
   PITH_ASSIGN_OR_RETURN(const EncoderWeightReader reader,
                         EncoderWeightReader::Open(spec));
@@ -336,27 +360,26 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
     // and BLAS on top of that cost a factor of six when they outnumber cores.
     at::set_num_threads(1);
     PITH_ASSIGN_OR_RETURN(encoder->device, ChooseDevice(options.device));
-    encoder->precision = options.precision.value_or(
-        encoder->device.is_cuda() ? Precision::kBf16 : Precision::kF32);
-    if (encoder->precision == Precision::kInt8) {
-      return absl::InvalidArgumentError(
-          "precision int8: the torch engine has f32 and bf16");
-    }
+    const bool cuda = encoder->device.is_cuda();
+    encoder->type =
+        options.precision.value_or(cuda ? Precision::kBf16 : Precision::kF32) ==
+                Precision::kBf16
+            ? at::kBFloat16
+            : at::kFloat;
+    encoder->streams =
+        MakeStreams(encoder->device, cuda ? kCudaStreams : options.threads);
     encoder->config = spec.encoder;
     encoder->pooling = spec.pooling;
-    encoder->threads = encoder->device.is_cuda() ? 1 : options.threads;
 
-    const WeightPlacement placement = {
-        .device = encoder->device,
-        .product_type =
-            options.precision == Precision::kBf16 ? at::kBFloat16 : at::kFloat};
+    const WeightPlacement exact = {encoder->device, at::kFloat};
+    const WeightPlacement placement = {encoder->device, encoder->type};
     const double epsilon = encoder->config.layer_norm_epsilon;
     PITH_ASSIGN_OR_RETURN(const Matrix words, reader.Words());
-    encoder->words = placement.Place(words);
+    encoder->words = exact.Place(words);
     PITH_ASSIGN_OR_RETURN(const Matrix positions, reader.Positions());
-    encoder->positions = placement.Place(positions);
+    encoder->positions = exact.Place(positions);
     PITH_ASSIGN_OR_RETURN(const LayerNormWeights norm, reader.EmbeddingNorm());
-    encoder->embedding_norm = placement.Place(norm, epsilon);
+    encoder->embedding_norm = exact.Place(norm, epsilon);
     for (int i = 0; i < encoder->config.layers; ++i) {
       PITH_ASSIGN_OR_RETURN(const EncoderLayerWeights layer, reader.Layer(i));
       encoder->layers.push_back(
@@ -374,40 +397,21 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
       CatchTorch(absl::StrCat("load ", spec.directory.string()),
                  [&] { loaded = load(); }));
   PITH_RETURN_IF_ERROR(loaded);
-  return std::unique_ptr<TorchEngine>(new TorchEngine(std::move(encoder)));
+  UnitRunner runner(options.packing.value_or(encoder->device.is_cuda()
+                                                 ? TorchEngine::kCudaPacking
+                                                 : CpuPacking(encoder->type)),
+                    static_cast<int>(encoder->streams.size()));
+  return std::unique_ptr<TorchEngine>(
+      new TorchEngine(std::move(encoder), std::move(runner)));
 }
 
 absl::StatusOr<Matrix> TorchEngine::Embed(const PackedTokens& tokens) {
   PITH_RETURN_IF_ERROR(CheckTokens(tokens, encoder_->config.vocab_size,
                                    encoder_->config.max_positions));
-  std::vector<Unit> units = MakeUnits(
-      tokens, encoder_->device.is_cuda() ? kCudaUnitTokens : kCpuUnitTokens);
-  if (encoder_->pads_rows()) {
-    for (Unit& unit : units) {
-      unit.Pad(kRowMultiple);
-    }
-  }
   Matrix result(tokens.size(), static_cast<size_t>(dimension()));
-  std::vector<absl::Status> statuses(units.size());
-  std::atomic<size_t> next = 0;
-  const auto run = [&] {
-    at::init_num_threads();
-    for (size_t i = next++; i < units.size(); i = next++) {
-      statuses[i] = encoder_->Embed(units[i], result);
-    }
-  };
-  {
-    std::vector<std::jthread> helpers;
-    for (size_t i = 1;
-         i < std::min(units.size(), static_cast<size_t>(encoder_->threads));
-         ++i) {
-      helpers.emplace_back(run);
-    }
-    run();
-  }
-  for (const absl::Status& status : statuses) {
-    PITH_RETURN_IF_ERROR(status);
-  }
+  PITH_RETURN_IF_ERROR(runner_.Run(tokens, [&](int lane, const TextUnit& unit) {
+    return encoder_->Embed(tokens, unit, lane, result);
+  }));
   return result;
 }
 

@@ -10,23 +10,39 @@
 #include "core/base/matrix.h"
 #include "embedder/engine.h"
 #include "embedder/model_directory.h"
+#include "embedder/torch/text_units.h"
+#include "embedder/torch/unit_runner.h"
 
 namespace pith {
 
 // A BERT encoder in LibTorch, on a CPU or a CUDA device. Texts are packed:
 // linear layers see one matrix of all tokens, attention runs within each text.
-// In bf16, weights and matrix products are bf16; the residual stream, layer
-// norms and pooling stay f32.
+// In bf16, so is all that is kept between operations, from the embedding's
+// norm to pooling, which are f32; sums within an operation are f32.
 class TorchEngine : public Engine {
  public:
+  // What suits a GPU, by arithmetic. A batch of the daemon's is of up to 16,384
+  // tokens: two units, one for each stream. In tiles of 128 x 128, 8,192 rows
+  // by 384 dimensions are 192, more than a GPU has multiprocessors; and memory
+  // they take little: up to 9 values a row and hidden dimension, 150 MB for
+  // 1,024 dimensions in bf16.
+  //
+  // A group is some kernels in every layer, however few its texts, so lengths
+  // within an eighth share one. Masks are read 16 bytes at a time, 8 values.
+  static constexpr TextPacking kCudaPacking = {
+      .unit_rows = 8192, .length_multiple = 8, .max_padding = 0.125};
+
   struct Options {
     // Of f32 and bf16; by default bf16 on CUDA and f32 on the CPU.
     std::optional<Precision> precision;
     // How many CPU threads run the model, each on texts of its own; LibTorch
-    // itself is set to one thread for the whole process. Ignored on CUDA.
+    // itself is set to one thread for the whole process. Ignored on CUDA, where
+    // two launch work, each on a stream of its own.
     int threads = 1;
     // "cpu", "cuda:N", or "auto": the first CUDA device if there is one.
     std::string device = "auto";
+    // By default what suits the device.
+    std::optional<TextPacking> packing;
   };
 
   // Reads the weights from model.safetensors. kInvalidArgument for options that
@@ -46,9 +62,10 @@ class TorchEngine : public Engine {
  private:
   // Keeps LibTorch out of this header.
   struct Encoder;
-  explicit TorchEngine(std::unique_ptr<Encoder> encoder);
+  TorchEngine(std::unique_ptr<Encoder> encoder, UnitRunner runner);
 
   std::unique_ptr<Encoder> encoder_;
+  UnitRunner runner_;
 };
 
 }  // namespace pith

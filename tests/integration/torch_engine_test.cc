@@ -1,11 +1,13 @@
 #include "embedder/torch/torch_engine.h"
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <sstream>
 #include <string>
@@ -39,11 +41,29 @@ ModelSpec Spec(const std::filesystem::path& model = kModel) {
   return *std::move(spec);
 }
 
-std::unique_ptr<TorchEngine> Load(Precision precision, int threads = 1) {
-  absl::StatusOr<std::unique_ptr<TorchEngine>> engine = TorchEngine::Load(
-      Spec(), {.precision = precision, .threads = threads, .device = "cpu"});
+// Where the tests run: "cpu", or what PITH_TEST_DEVICE says.
+std::string Device() {
+  const char* device = std::getenv("PITH_TEST_DEVICE");
+  return device == nullptr ? "cpu" : device;
+}
+
+std::unique_ptr<TorchEngine> Load(
+    std::optional<Precision> precision, int threads = 1,
+    std::optional<TextPacking> packing = std::nullopt) {
+  absl::StatusOr<std::unique_ptr<TorchEngine>> engine =
+      TorchEngine::Load(Spec(), {.precision = precision,
+                                 .threads = threads,
+                                 .device = Device(),
+                                 .packing = packing});
   EXPECT_OK(engine);
   return *std::move(engine);
+}
+
+// The values of all texts' vectors.
+std::vector<float> Values(TorchEngine& engine) {
+  const absl::StatusOr<Matrix> vectors = engine.Embed(Pack(Reference()));
+  EXPECT_OK(vectors);
+  return {vectors->values().begin(), vectors->values().end()};
 }
 
 TEST(TorchEngine, AgreesWithSentenceTransformersInF32) {
@@ -64,11 +84,38 @@ TEST(TorchEngine, AgreesWithSentenceTransformersOnOtherArchitectures) {
          {std::pair(Precision::kF32, 0.99999),
           std::pair(Precision::kBf16, 0.999)}) {
       const auto engine = TorchEngine::Load(
-          Spec(model), {.precision = precision, .device = "cpu"});
+          Spec(model), {.precision = precision, .device = Device()});
       ASSERT_OK(engine);
       EXPECT_THAT(CosinesToReference(**engine, Reference(model)),
                   Each(Ge(least)));
     }
+  }
+}
+
+TEST(TorchEngine, ComputesInThePrecisionThatItReports) {
+  const std::unique_ptr<TorchEngine> engine = Load(std::nullopt);
+  const Precision reported = engine->precision();
+  EXPECT_EQ(reported,
+            engine->device() == "cpu" ? Precision::kF32 : Precision::kBf16);
+  for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+    const std::unique_ptr<TorchEngine> other = Load(precision);
+    EXPECT_EQ(other->precision(), precision);
+    EXPECT_EQ(Values(*other) == Values(*engine), precision == reported);
+  }
+}
+
+// Which attention masks and pooling leaves out.
+TEST(TorchEngine, PaddingChangesNothing) {
+  TextPacking packing = TorchEngine::kCudaPacking;
+  for (const double max_padding : {packing.max_padding, 0.5, 1.0}) {
+    SCOPED_TRACE(max_padding);
+    packing.max_padding = max_padding;
+    EXPECT_THAT(
+        CosinesToReference(*Load(Precision::kF32, 1, packing), Reference()),
+        Each(Ge(0.99999)));
+    EXPECT_THAT(
+        CosinesToReference(*Load(Precision::kBf16, 1, packing), Reference()),
+        Each(Ge(0.999)));
   }
 }
 
@@ -137,6 +184,9 @@ TEST(TorchEngine, RefusesOffsetsThatDoNotFitTheTokens) {
 }
 
 TEST(TorchEngine, RefusesOptionsThatCannotBeMet) {
+  EXPECT_THAT(TorchEngine::Load(Spec(), {.precision = Precision::kInt8}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       "precision int8: the torch engine has f32 and bf16"));
   EXPECT_THAT(TorchEngine::Load(Spec(), {.threads = 0}),
               StatusIs(absl::StatusCode::kInvalidArgument, "threads is 0"));
   EXPECT_THAT(TorchEngine::Load(Spec(), {.device = "cuda:99"}),
