@@ -153,6 +153,20 @@ class RemoteWorkerTest : public testing::Test {
         absl::StripPrefix(absl::StripSuffix(text, "\n"), "listening on "));
   }
 
+  // One that serves where another did. A connection may have the port for a
+  // moment: then it is tried again.
+  Process Successor(const std::string& address,
+                    const fs::path& model = kModel) {
+    std::optional<Process> worker;
+    CHECK(Eventually([&] {
+      if (!worker || !worker->Runs()) {
+        worker.emplace(SpawnWorker({}, address, PITH_FAKE_WORKER, model));
+      }
+      return absl::EndsWith(ReadFile(worker->Output(".out")).value_or(""),
+                            "\n");
+    }));
+    return *std::move(worker);
+  }
   static std::vector<float> VectorOf(const std::vector<int32_t>& text) {
     WorkerPool pool(PoolOptions(1, {}));
     const absl::StatusOr<Matrix> vectors = pool.Embed({text}, {});
@@ -361,8 +375,7 @@ TEST_F(RemoteWorkerTest, OneThatComesBackWithAnotherModelIsNotUsed) {
   WorkerPool pool(PoolOptions(0, {{.address = address}}));
   ASSERT_OK(pool.Embed({Text(1)}, {}));
   worker->Kill();
-  worker.emplace(SpawnWorker({}, address, PITH_FAKE_WORKER, OtherModel()));
-  AddressOf(*worker);
+  worker.emplace(Successor(address, OtherModel()));
   EXPECT_THAT(
       pool.Embed({Text(1)}, {}),
       StatusIs(absl::StatusCode::kFailedPrecondition, "with fingerprint"));
@@ -386,7 +399,7 @@ TEST_F(RemoteWorkerTest, OneThatIsAwayKeepsNobodyFromWorkingAndIsUsedLater) {
   EXPECT_EQ(RemoteStatus(alone).state, State::kStopped);
   EXPECT_EQ(RemoteStatus(alone).lost, 0);
 
-  worker.emplace(SpawnWorker({}, address));
+  worker.emplace(Successor(address));
   EXPECT_TRUE(Eventually([&] { return alone.Embed({Text(1)}, {}).ok(); }));
 }
 
@@ -476,8 +489,7 @@ TEST_F(RemoteWorkerTest, KilledAtRandomUnderLoadTheyLoseNothing) {
   for (int kill = 0; kill < kKills; ++kill) {
     const size_t victim = static_cast<size_t>(kill) % workers.size();
     workers[victim]->Kill();
-    workers[victim].emplace(SpawnWorker({}, remote[victim].address));
-    AddressOf(*workers[victim]);
+    workers[victim].emplace(Successor(remote[victim].address));
   }
   over = true;
   clients.clear();
