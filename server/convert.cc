@@ -409,6 +409,8 @@ v1::IngestResponse ToProto(const std::string& id,
       proto.set_outcome(v1::IngestResponse::OUTCOME_ADDED);
       break;
     case PutOutcome::kUpdated:
+    // Ingest renames nothing.
+    case PutOutcome::kRenamed:
       proto.set_outcome(v1::IngestResponse::OUTCOME_UPDATED);
       break;
     case PutOutcome::kUnchanged:
@@ -620,6 +622,7 @@ v1::Source ToProto(const SourceStatus& source) {
     reconcile->set_updated(last.progress.updated());
     reconcile->set_unchanged(last.progress.unchanged());
     reconcile->set_removed(last.progress.removed());
+    reconcile->set_renamed(last.progress.renamed());
   }
   *proto.mutable_next_reconcile_time() = ToProto(source.next_reconcile);
   if (source.scanning) {

@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -130,6 +132,9 @@ class Sender {
           case PutOutcome::kUpdated:
             progress.set_updated(progress.updated() + 1);
             break;
+          case PutOutcome::kRenamed:
+            progress.set_renamed(progress.renamed() + 1);
+            break;
           case PutOutcome::kUnchanged:
             progress.set_unchanged(progress.unchanged() + 1);
             break;
@@ -197,6 +202,7 @@ class Reconciliation {
     for (size_t i = 0; i < files.size(); ++i) {
       PITH_RETURN_IF_ERROR(Meet(scan_.tops[i], files[i]));
     }
+    PITH_RETURN_IF_ERROR(SendNew());
     PITH_ASSIGN_OR_RETURN(const std::vector<Sender::Refused> refused,
                           sender_.Drain());
     for (const Sender::Refused& document : refused) {
@@ -278,13 +284,13 @@ class Reconciliation {
     return absl::OkStatus();
   }
 
-  // Sends what is new or has changed, and finds what is gone.
+  // Sends what has changed, and finds what is new and what is gone.
   absl::Status Meet(const std::string& top, const std::vector<File>& files) {
     auto next = files.begin();
     const auto meet = [&](const DocumentListing& document) -> absl::Status {
       ++result_.documents_before;
       for (; next != files.end() && next->path < document.id; ++next) {
-        PITH_RETURN_IF_ERROR(MeetFile(*next, nullptr));
+        new_files_.push_back(*next);
       }
       if (next != files.end() && next->path == document.id) {
         if (document.stamp) {
@@ -296,14 +302,39 @@ class Reconciliation {
       return absl::OkStatus();
     };
     PITH_RETURN_IF_ERROR(VisitDocuments(top, meet));
-    for (; next != files.end(); ++next) {
-      PITH_RETURN_IF_ERROR(MeetFile(*next, nullptr));
+    new_files_.insert(new_files_.end(), next, files.end());
+    return absl::OkStatus();
+  }
+
+  // Files without a document. One with the stamp of a gone document's file is
+  // that file under another name; with it the document goes on, and RemoveGone
+  // finds it no more. The inode alone would not do: those of deleted files are
+  // given to new ones.
+  absl::Status SendNew() {
+    using Identity = std::tuple<uint64_t, uint64_t, uint64_t, int64_t>;
+    const auto identity_of = [](const FileStamp& stamp) -> Identity {
+      return {stamp.device, stamp.inode, stamp.bytes, stamp.mtime_ns};
+    };
+    absl::flat_hash_map<Identity, std::string> former_ids;
+    for (const Gone& document : gone_) {
+      if (document.stamp) {
+        former_ids[identity_of(*document.stamp)] = document.id;
+      }
+    }
+    for (const File& file : new_files_) {
+      std::optional<std::string> former;
+      // Not for a second link to the same file.
+      if (auto found = former_ids.extract(identity_of(file.stamp))) {
+        former = std::move(found.mapped());
+      }
+      PITH_RETURN_IF_ERROR(MeetFile(file, nullptr, std::move(former)));
     }
     return absl::OkStatus();
   }
 
   // `document` is null if there is none for the file.
-  absl::Status MeetFile(const File& file, const DocumentListing* document) {
+  absl::Status MeetFile(const File& file, const DocumentListing* document,
+                        std::optional<std::string> renamed_from = {}) {
     if (operation_.cancelled()) {
       return absl::CancelledError("cancelled");
     }
@@ -328,7 +359,8 @@ class Reconciliation {
       return sender_.Send({.id = file.path,
                            .text = *std::move(text),
                            .format = FormatFromPath(file.path),
-                           .stamp = file.stamp});
+                           .stamp = file.stamp,
+                           .renamed_from = std::move(renamed_from)});
     }
     if (document != nullptr) {
       gone_.push_back({document->id, document->stamp});
@@ -441,6 +473,8 @@ class Reconciliation {
   Operation& operation_;
   SourceScanResult result_;
   std::vector<Gone> gone_;
+  // That no document has.
+  std::vector<File> new_files_;
   // Files and directories that are there and could not be read: documents at or
   // below them are kept.
   absl::flat_hash_set<std::string> unreadable_;

@@ -113,8 +113,8 @@ std::string SummaryText(const v1::Operation& operation, bool verbose,
   const v1::AddSourceProgress& done = operation.add_source();
   std::string text = absl::StrCat(PrintableLine(operation.target()), ": ");
   const bool succeeded = operation.state() == v1::Operation::STATE_SUCCEEDED;
-  if (succeeded && done.added() + done.updated() + done.removed() +
-                           done.passages_to_embed() ==
+  if (succeeded && done.added() + done.updated() + done.renamed() +
+                           done.removed() + done.passages_to_embed() ==
                        0) {
     absl::StrAppend(&text, done.unchanged() == 0
                                ? "nothing to do: no text found"
@@ -125,8 +125,8 @@ std::string SummaryText(const v1::Operation& operation, bool verbose,
     absl::StrAppend(
         &text, succeeded ? "" : "stopped early: ", FormatCount(done.added()),
         " added, ", FormatCount(done.updated()), " updated, ",
-        FormatCount(done.unchanged()), " unchanged, ",
-        FormatCount(done.removed()), " removed; ",
+        RenamedText(done.renamed()), FormatCount(done.unchanged()),
+        " unchanged, ", FormatCount(done.removed()), " removed; ",
         Plural(done.passages_embedded(), "passage"), " embedded in ",
         FormatSeconds(DurationOf(operation)));
     if (const int64_t missing =

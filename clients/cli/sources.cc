@@ -68,11 +68,11 @@ std::string LastReconcile(const v1::Source& source) {
     return absl::StrCat("failed ", ago,
                         ", nothing was deleted: ", ReasonText(last.error()));
   }
-  return absl::StrCat(ago, " in ", FormatSeconds(FromProto(last.duration())),
-                      ": ", FormatCount(last.added()), " added, ",
-                      FormatCount(last.updated()), " updated, ",
-                      FormatCount(last.unchanged()), " unchanged, ",
-                      FormatCount(last.removed()), " removed");
+  return absl::StrCat(
+      ago, " in ", FormatSeconds(FromProto(last.duration())), ": ",
+      FormatCount(last.added()), " added, ", FormatCount(last.updated()),
+      " updated, ", RenamedText(last.renamed()), FormatCount(last.unchanged()),
+      " unchanged, ", FormatCount(last.removed()), " removed");
 }
 
 std::string SourceText(const v1::Source& source) {

@@ -421,4 +421,8 @@ std::string Table(const std::vector<std::vector<std::string>>& rows) {
   return table;
 }
 
+std::string RenamedText(int64_t renamed) {
+  return renamed == 0 ? "" : absl::StrCat(FormatCount(renamed), " renamed, ");
+}
+
 }  // namespace pith::cli

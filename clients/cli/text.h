@@ -64,6 +64,9 @@ std::string Plural(int64_t count, std::string_view noun);
 // after it right.
 std::string Table(const std::vector<std::vector<std::string>>& rows);
 
+// "3 renamed, ", or nothing for 0, which is the rule.
+std::string RenamedText(int64_t renamed);
+
 }  // namespace pith::cli
 
 #endif  // PITH_CLIENTS_CLI_TEXT_H_

@@ -349,8 +349,13 @@ std::vector<Collection::QueuedWrite> Collection::NextGroup() {
       break;
     }
     if (const auto* put = std::get_if<PutWrite>(&next.write)) {
-      if (!ids.insert(put->input.id).second) {
+      const std::optional<std::string>& former = put->input.renamed_from;
+      if (ids.contains(put->input.id) || (former && ids.contains(*former))) {
         break;
+      }
+      ids.insert(put->input.id);
+      if (former) {
+        ids.insert(*former);
       }
     } else if (const auto* erase = std::get_if<DeleteWrite>(&next.write)) {
       if (std::any_of(
@@ -418,8 +423,13 @@ absl::Status Collection::ApplySources(SourcesWrite& write) {
 absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
                                              Transaction& transaction) {
   const ContentHash content_hash = HashDocument(input);
-  PITH_ASSIGN_OR_RETURN(const std::optional<DocumentNumber> stored,
+  PITH_ASSIGN_OR_RETURN(std::optional<DocumentNumber> stored,
                         store_->FindDocument(input.id));
+  bool renamed = false;
+  if (!stored && input.renamed_from) {
+    PITH_ASSIGN_OR_RETURN(stored, store_->FindDocument(*input.renamed_from));
+    renamed = stored.has_value();
+  }
   std::optional<DocumentRecord> old_record;
   std::vector<Passage> old_passages;
   DocumentNumber number = transaction.counts().next_document;
@@ -430,7 +440,7 @@ absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
       return absl::DataLossError(
           absl::StrCat("document \"", input.id, "\" has no record"));
     }
-    if (old_record->content_hash == content_hash) {
+    if (old_record->content_hash == content_hash && !renamed) {
       if (input.stamp && input.stamp != old_record->stamp) {
         old_record->stamp = input.stamp;
         transaction.batch().put_documents.push_back(
@@ -450,11 +460,12 @@ absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
                                            old_record ? &*old_record : nullptr,
                                            old_passages, config_, embedder_));
 
-  PutResult result{
-      .outcome = stored ? PutOutcome::kUpdated : PutOutcome::kAdded,
-      .passages = change.record.passages.size(),
-      .passages_to_embed = change.put_passages.size(),
-      .truncated = change.truncated};
+  PutResult result{.outcome = renamed  ? PutOutcome::kRenamed
+                              : stored ? PutOutcome::kUpdated
+                                       : PutOutcome::kAdded,
+                   .passages = change.record.passages.size(),
+                   .passages_to_embed = change.put_passages.size(),
+                   .truncated = change.truncated};
   // Staged apart, so that a failure half-way changes nothing.
   StoreCounts counts = transaction.counts();
   std::vector<PassageId> tombstones;
@@ -484,6 +495,9 @@ absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,
                               change.erase_passages.end());
   batch.put_tombstones.insert(batch.put_tombstones.end(), tombstones.begin(),
                               tombstones.end());
+  if (renamed) {
+    batch.erase_ids.push_back(*input.renamed_from);
+  }
   batch.put_documents.push_back(
       {.number = number, .record = std::move(change.record)});
   return result;

@@ -44,7 +44,13 @@
 
 namespace pith {
 
-enum class PutOutcome { kAdded, kUpdated, kUnchanged };
+enum class PutOutcome {
+  kAdded,
+  kUpdated,
+  kUnchanged,
+  // Another document has this one's id now, and may have been updated, too.
+  kRenamed,
+};
 
 struct PutResult {
   PutOutcome outcome = PutOutcome::kUnchanged;

@@ -29,6 +29,10 @@ struct DocumentInput {
   TextFormat format = TextFormat::kPlain;
   // Of the file that holds the text, if one does; no part of the content.
   std::optional<FileStamp> stamp;
+  // The document that this one was until now, if there is none with its own id:
+  // that one goes on under this id, with the passages that are unchanged. No
+  // part of the content.
+  std::optional<std::string> renamed_from;
 };
 
 inline constexpr size_t kMaxDocumentIdBytes = 4096;

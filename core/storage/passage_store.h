@@ -48,9 +48,10 @@ struct StoreBatch {
     std::string bytes;
   };
 
-  // Added, or replaced if the number exists. Replacing never changes a
-  // document's id.
+  // Added, or replaced if the number exists.
   std::vector<Document> put_documents;
+  // Former ids of documents in put_documents that have another now.
+  std::vector<std::string> erase_ids;
   // Number and id of documents that go; their passages are listed in
   // erase_passages.
   std::vector<std::pair<DocumentNumber, std::string>> erase_documents;

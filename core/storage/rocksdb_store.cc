@@ -598,6 +598,9 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
     write.Delete(columns[kDocuments], EncodeDocumentKey(number));
     write.Delete(columns[kIds], id);
   }
+  for (const std::string& id : batch.erase_ids) {
+    write.Delete(columns[kIds], id);
+  }
   for (const PassageId id : batch.erase_passages) {
     const std::string key = EncodePassageKey(id);
     write.Delete(columns[kPassages], key);

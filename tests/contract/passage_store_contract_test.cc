@@ -332,6 +332,20 @@ TEST_P(PassageStoreContract, ErasedDocumentIsGone) {
   });
 }
 
+TEST_P(PassageStoreContract, ADocumentMayGetAnotherId) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  ASSERT_OK(store().Commit({.put_documents = {{DocumentNumber{2}, Record("c")}},
+                            .erase_ids = {"b"},
+                            .counts = Counts(2, 3, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_EQ(*store().FindDocument("b"), std::nullopt);
+    EXPECT_THAT(*store().FindDocument("c"), Optional(DocumentNumber{2}));
+    EXPECT_THAT(*store().GetDocument(DocumentNumber{2}), Optional(Record("c")));
+    EXPECT_THAT(ListIds(store(), "", std::nullopt, 10), ElementsAre("a", "c"));
+  });
+}
+
 TEST_P(PassageStoreContract, IdMayMoveToANewNumberInOneBatch) {
   ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
   ASSERT_OK(store().Commit({.put_documents = {{DocumentNumber{7}, Record("a")}},
@@ -463,6 +477,22 @@ TEST_P(PassageStoreContract, VectorsStayUntilTheirPassageGoes) {
   AtEveryStage([&] {
     EXPECT_THAT(*store().GetVectors(std::vector{one, three}),
                 ElementsAre(std::nullopt, Optional(std::string("three"))));
+  });
+}
+
+TEST_P(PassageStoreContract, AVectorMayGoBeforeItsPassage) {
+  StoreBatch batch = TwoDocuments();
+  const PassageId one = MakePassageId(DocumentNumber{1}, 0);
+  const PassageId three = MakePassageId(DocumentNumber{2}, 0);
+  batch.put_vectors = {{one, "1"}, {three, "3"}};
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  ASSERT_OK(store().Commit({.erase_vectors = {one}, .counts = Counts(2, 3, 1)},
+                           Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().GetVectors(std::vector{one, three}),
+                ElementsAre(std::nullopt, Optional(std::string("3"))));
+    EXPECT_THAT(*store().GetPassages(std::vector{one}),
+                ElementsAre(testing::Ne(std::nullopt)));
   });
 }
 

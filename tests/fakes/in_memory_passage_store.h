@@ -39,6 +39,9 @@ class InMemoryPassageStore : public PassageStore {
       documents_.erase(number);
       ids_.erase(id);
     }
+    for (const std::string& id : batch.erase_ids) {
+      ids_.erase(id);
+    }
     for (const PassageId id : batch.erase_passages) {
       passages_.erase(id);
       pending_.erase(id);

@@ -124,6 +124,50 @@ TEST_F(SourceScanTest, AFileWithItsOldStampIsNotRead) {
   EXPECT_EQ(Text("a"), "other");
 }
 
+TEST_F(SourceScanTest, ARenameEmbedsNothing) {
+  Write("a.txt", "first words of a text");
+  Write("sub/b.txt", "second words of a text");
+  EXPECT_EQ(Scan().added(), 2);
+  ASSERT_OK(WaitSearchable(*collection_));
+  const size_t embedded = embedder_.ingested();
+  fs::rename(Path("a.txt"), Path("z.txt"));
+  fs::rename(Path("sub"), Path("a"));
+  const v1::AddSourceProgress scan = Scan();
+  EXPECT_EQ(scan.renamed(), 2);
+  EXPECT_EQ(scan.added() + scan.updated() + scan.removed(), 0);
+  EXPECT_EQ(scan.passages_to_embed(), 0);
+  EXPECT_EQ(result_.documents, 2);
+  EXPECT_EQ(result_.kept_unmounted + result_.kept_unreadable, 0);
+  EXPECT_THAT(Documents(), ElementsAre("a/b.txt", "z.txt"));
+  EXPECT_EQ(Text("z.txt"), "first words of a text");
+  EXPECT_EQ(Text("a/b.txt"), "second words of a text");
+  EXPECT_EQ(Text("a.txt"), "none");
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_EQ(embedder_.ingested(), embedded);
+  EXPECT_EQ(Scan().unchanged(), 2);
+}
+
+TEST_F(SourceScanTest, ARenamedFileMayBeEditedOrLinked) {
+  Write("a", "first words");
+  Write("b", "second words");
+  EXPECT_EQ(Scan().added(), 2);
+  fs::rename(Path("a"), Path("edited"));
+  Write("edited", "first words, edited");
+  fs::create_hard_link(Path("b"), Path("link1"));
+  fs::create_hard_link(Path("b"), Path("link2"));
+  fs::remove(Path("b"));
+  const v1::AddSourceProgress scan = Scan();
+  EXPECT_EQ(scan.renamed(), 1);
+  EXPECT_EQ(scan.added(), 2);
+  EXPECT_EQ(scan.removed(), 1);
+  EXPECT_EQ(result_.documents, 3);
+  EXPECT_THAT(Documents(), ElementsAre("edited", "link1", "link2"));
+  EXPECT_EQ(Text("edited"), "first words, edited");
+  EXPECT_EQ(Text("link1"), "second words");
+  EXPECT_EQ(Text("link2"), "second words");
+  EXPECT_EQ(collection_->GetStatus().counts.documents, 3u);
+}
+
 TEST_F(SourceScanTest, AFileAsYoungAsTheScanIsReadAgain) {
   Write("a", "first");
   SetAge("a", absl::ZeroDuration());
@@ -214,8 +258,9 @@ TEST_F(SourceScanTest, APartIsScannedAloneAndSkippedInIt) {
   EXPECT_EQ(result_.documents, 2);
   fs::remove_all(Path("a"));
   fs::remove_all(Path("b"));
-  Write("c/y", "cy");
-  Write("d/y", "dy");
+  // Of other sizes: they may get the inodes.
+  Write("c/y", "c and y");
+  Write("d/y", "d, and y");
   Write("c/z", std::string("\0", 1));
   const v1::AddSourceProgress part = Scan({"a", "c"});
   EXPECT_EQ(part.removed(), 1);
