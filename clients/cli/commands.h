@@ -74,6 +74,15 @@ absl::StatusOr<Outcome> Remove(const Invocation& invocation,
 absl::StatusOr<Outcome> List(const Invocation& invocation,
                              const std::string& prefix);
 
+// Every document as a line of JSON: id, title, text, metadata; what Import
+// reads.
+absl::StatusOr<Outcome> Export(const Invocation& invocation);
+// Adds the documents of a file, or of standard input for "-", and waits until
+// they are found. kInvalidArgument, when what can be stored is, if some are
+// refused or a line is no document: those before it are stored.
+absl::StatusOr<Outcome> Import(const Invocation& invocation,
+                               const std::string& file);
+
 absl::StatusOr<Outcome> Status(const Invocation& invocation);
 
 struct CreateCollectionOptions {

@@ -166,6 +166,16 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) { return List(call, line.argument); })
       ->add_option("PREFIX", line.argument,
                    "Only ids, or paths, that start with this");
+  AddCommand(app, line, "export",
+             "Print every document as a line of JSON: id, title, text, "
+             "metadata",
+             Export);
+  AddCommand(
+      app, line, "import",
+      "Add documents from lines of JSON as `pith export` prints them",
+      [&line](const Invocation& call) { return Import(call, line.argument); })
+      ->add_option("FILE", line.argument, "A file, or - for standard input")
+      ->required();
   AddCommand(app, line, "status", "Show what is stored and what runs", Status);
   CLI::App* compact = AddCommand(
       app, line, "compact",

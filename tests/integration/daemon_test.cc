@@ -777,6 +777,74 @@ TEST_F(DaemonTest, CompactingSaysWhyItDoesNothing) {
   EXPECT_THAT(unknown.err, HasSubstr("\"unknown\" does not exist"));
 }
 
+TEST_F(DaemonTest, DocumentsGoOutAndInAsLinesOfJson) {
+  Start();
+  ASSERT_OK(CreateCollection("notes"));
+  ASSERT_OK(CreateCollection("copy"));
+  const std::string lines =
+      R"({"id":"a","title":"First","text":"river \"moon\"\nhorse",)"
+      R"("metadata":{"f":2.5,"i":-3,"s":"x","t":true,"w":2.0}})"
+      "\n"
+      R"({"id":"b/\u00fc.md","title":"","text":"mountain","metadata":{}})"
+      "\n";
+  WriteText(folder_ / "in.jsonl", "\n" + lines);
+  const ProcessResult in = Pith({"-c", "notes", "import", "in.jsonl"});
+  EXPECT_EQ(in.exit_code, 0) << in.err;
+  EXPECT_EQ(in.out, "notes: 2 added, 0 updated, 0 unchanged\n");
+  EXPECT_EQ(Search("notes", "mountain")->hits(0).document_id(), "b/ü.md");
+
+  const ProcessResult out = Pith({"-c", "notes", "export"});
+  EXPECT_EQ(out.exit_code, 0) << out.err;
+  EXPECT_EQ(ParseJson(out.out.substr(0, out.out.find('\n'))),
+            ParseJson(lines.substr(0, lines.find('\n'))));
+  WriteText(folder_ / "out.jsonl", out.out);
+  EXPECT_EQ(Pith({"-c", "copy", "import", "out.jsonl"}).exit_code, 0);
+  const ProcessResult copy = Pith({"-c", "copy", "export"});
+  // The order within metadata is not kept.
+  EXPECT_EQ(copy.out.size(), out.out.size());
+  EXPECT_EQ(ParseJson(copy.out.substr(0, copy.out.find('\n'))),
+            ParseJson(lines.substr(0, lines.find('\n'))));
+  const auto again =
+      ParseJson(Pith({"-c", "copy", "import", "out.jsonl", "--json"}).out);
+  EXPECT_EQ(again["unchanged"], 2);
+}
+
+TEST_F(DaemonTest, AnImportSaysWhatItDoesNotTake) {
+  Start();
+  ASSERT_OK(CreateCollection("notes"));
+  const auto import = [&](const std::string& lines) {
+    WriteText(folder_ / "in.jsonl", lines);
+    return Pith({"-c", "notes", "import", "in.jsonl"});
+  };
+  const std::string good = R"({"id":"a","text":"river"})";
+  for (const auto& [line, why] :
+       std::vector<std::pair<std::string, std::string>>{
+           {"river", "no JSON object"},
+           {R"({"text":"river"})", "no \"id\""},
+           {R"({"id":"b","text":7})", "\"text\" is not"},
+           {R"({"id":"b","text":"x","metadata":{"k":[1]}})", "\"k\" is no"},
+           {R"({"id":"b","metadata":{"k":9223372036854775808}})", "over"}}) {
+    SCOPED_TRACE(line);
+    ProcessResult result = import(good + "\n" + line + "\n");
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err,
+                AllOf(HasSubstr("in.jsonl, line 2: "), HasSubstr(why)));
+    EXPECT_OK(Get("notes", "a")) << "what came before it is stored";
+    EXPECT_OK(Delete("notes", "a"));
+  }
+  const ProcessResult refused = import(R"({"id":"e","text":" "})"
+                                       "\n" +
+                                       good + "\n");
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("pith: e: INVALID_ARGUMENT"),
+                                 HasSubstr("1 document refused")));
+  EXPECT_OK(Get("notes", "a"));
+  EXPECT_THAT(Pith({"import", "nowhere"}).err, HasSubstr("open nowhere"));
+  EXPECT_THAT(Pith({"-c", "none", "import", "in.jsonl"}).err,
+              HasSubstr("\"none\""));
+  EXPECT_THAT(Pith({"-c", "none", "export"}).err, HasSubstr("\"none\""));
+}
+
 TEST_F(DaemonTest, ASearchOutlivesItsWorker) {
   std::optional<Gates> gates(2);
   Start({"--vector-cache-mb", "0"});
