@@ -106,9 +106,6 @@ class CollectionRegistry {
   // By name.
   std::vector<Listing> List() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Of every collection.
-  const Collection::Options& options() const { return options_; }
-
  private:
   struct Entry {
     std::filesystem::path directory;

@@ -673,7 +673,11 @@ void Collection::ApplyIndexed(IndexedWrite write) {
       }
     }
   }
-  if (status.ok() && !write.hub_vectors.empty()) {
+  absl::flat_hash_set<PassageId> hubs;
+  for (const StoreBatch::Vector& vector : write.hub_vectors) {
+    hubs.insert(vector.id);
+  }
+  if (status.ok() && !hubs.empty()) {
     status = AddHubVectors(std::move(write.hub_vectors), transaction.batch());
   }
   if (status.ok() && !transaction.empty()) {
@@ -699,6 +703,9 @@ void Collection::ApplyIndexed(IndexedWrite write) {
     } else {
       embedding_error_ = write.failures.back().second;
     }
+    if (status.ok()) {
+      std::erase_if(hubs_, [&hubs](PassageId id) { return hubs.contains(id); });
+    }
     --indexed_in_flight_;
     work_changed_.SignalAll();
   }
@@ -714,7 +721,8 @@ absl::Status Collection::AddHubVectors(std::vector<StoreBatch::Vector> vectors,
   PITH_ASSIGN_OR_RETURN(const std::vector<std::optional<Passage>> passages,
                         store_->GetPassages(ids));
   for (size_t i = 0; i < vectors.size(); ++i) {
-    if (passages[i]) {
+    // Its segment may have been replaced since.
+    if (passages[i] && current_hubs_.contains(vectors[i].id)) {
       batch.put_vectors.push_back(std::move(vectors[i]));
     }
   }
@@ -877,30 +885,50 @@ absl::Status Collection::EmbedHubs() {
   PITH_ASSIGN_OR_RETURN(const std::vector<Passage> passages,
                         ReadExisting(missing));
   IndexedWrite write;
-  if (!passages.empty()) {
-    const absl::StatusOr<Matrix> vectors =
-        EmbedPassages(passages, IngestContext());
-    // One that cannot be embedded now is no hub.
-    if (!vectors.ok() && !IsAboutPassages(vectors.status())) {
-      return vectors.status();
-    }
-    for (size_t i = 0; vectors.ok() && i < passages.size(); ++i) {
-      write.hub_vectors.push_back(
-          {.id = passages[i].id,
-           .bytes = EncodeStoredVector(vectors->row(i), VectorFormat::kF16,
-                                       embedder_.precision())});
-    }
+  PITH_RETURN_IF_ERROR(EmbedHubsInto(passages, write.hub_vectors));
+  // Those that are stored, gone or not to be embedded; the others when their
+  // vectors are committed.
+  absl::flat_hash_set<PassageId> settled(ids.begin(), ids.end());
+  for (const StoreBatch::Vector& vector : write.hub_vectors) {
+    settled.erase(vector.id);
   }
-  const absl::flat_hash_set<PassageId> done(ids.begin(), ids.end());
   MutexLock lock(mutex_);
-  // There may be others since.
-  std::erase_if(hubs_, [&done](PassageId id) { return done.contains(id); });
+  std::erase_if(hubs_,
+                [&settled](PassageId id) { return settled.contains(id); });
   if (!write.hub_vectors.empty()) {
     ++indexed_in_flight_;
     queue_.push_back({.write = std::move(write)});
     write_queued_.Signal();
   }
   return absl::OkStatus();
+}
+
+absl::Status Collection::EmbedHubsInto(
+    std::span<const Passage> passages,
+    std::vector<StoreBatch::Vector>& vectors) {
+  if (passages.empty()) {
+    return absl::OkStatus();
+  }
+  const absl::StatusOr<Matrix> embedded =
+      EmbedPassages(passages, IngestContext());
+  if (embedded.ok()) {
+    for (size_t i = 0; i < passages.size(); ++i) {
+      vectors.push_back(
+          {.id = passages[i].id,
+           .bytes = EncodeStoredVector(embedded->row(i), VectorFormat::kF16,
+                                       embedder_.precision())});
+    }
+    return absl::OkStatus();
+  }
+  if (!IsAboutPassages(embedded.status())) {
+    return embedded.status();
+  }
+  if (passages.size() == 1) {
+    return absl::OkStatus();
+  }
+  const size_t half = passages.size() / 2;
+  PITH_RETURN_IF_ERROR(EmbedHubsInto(passages.first(half), vectors));
+  return EmbedHubsInto(passages.subspan(half), vectors);
 }
 
 RequestContext Collection::IngestContext() {

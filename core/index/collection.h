@@ -19,6 +19,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -417,7 +418,7 @@ class Collection {
   std::vector<QueuedWrite> NextGroup() ABSL_LOCKS_EXCLUDED(mutex_);
   void ApplyPutsAndDeletes(std::vector<QueuedWrite> writes);
   void ApplyIndexed(IndexedWrite write);
-  // Those of passages that still exist.
+  // Those of passages that still exist and are hubs.
   absl::Status AddHubVectors(std::vector<StoreBatch::Vector> vectors,
                              StoreBatch& batch) const;
   absl::Status ApplySealed(const SealedWrite& write);
@@ -440,6 +441,9 @@ class Collection {
   absl::Status EmbedPending();
   // Some of the hubs whose vectors are to be stored.
   absl::Status EmbedHubs();
+  // Leaves out those that cannot be embedded.
+  absl::Status EmbedHubsInto(std::span<const Passage> passages,
+                             std::vector<StoreBatch::Vector>& vectors);
   // Embeds `passages` and appends what is found to `write`. An error
   // that may pass is returned, and `write` is then of no use.
   absl::Status EmbedInto(std::span<const Passage> passages,
@@ -464,6 +468,9 @@ class Collection {
   absl::StatusOr<CompactResult> SealRecomputed(
       const Generation& generation, const SealControl& control,
       absl::FunctionRef<void(size_t)> recomputed);
+  // Tries again what may pass.
+  absl::StatusOr<Matrix> Recompute(std::span<const Passage> passages,
+                                   const RequestContext& context);
   // A segment of the delta. nullopt if no codebook fits and there are too few
   // passages to train one.
   absl::StatusOr<std::optional<SegmentPlan>> PlanDelta(
@@ -541,6 +548,8 @@ class Collection {
 
   // Used by the writer thread alone once the threads run.
   Delta delta_;
+  // Of all segments, if the collection stores hubs' vectors.
+  absl::flat_hash_set<PassageId> current_hubs_;
   // By the writer thread alone, and by the sealing thread while no write of its
   // is under way.
   Manifest manifest_;
@@ -567,7 +576,7 @@ class Collection {
   absl::flat_hash_map<PassageId, absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
   absl::Status embedding_error_ ABSL_GUARDED_BY(mutex_);
   uint64_t embedded_passages_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Whose vectors are to be stored, if they are not.
+  // Of the current hubs those whose vectors may not be stored yet.
   std::vector<PassageId> hubs_ ABSL_GUARDED_BY(mutex_);
   // Bytes of text and codes written since the store was last settled.
   uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

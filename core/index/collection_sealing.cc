@@ -32,7 +32,10 @@ constexpr uint64_t kSeed = 1;
 // some 20,000 passages, and time of every search.
 constexpr size_t kMaxCodebooks = 16;
 
+// Passages of one call, and calls, over some two minutes, until a model that
+// does not answer is given up.
 constexpr size_t kRecomputedAtOnce = 256;
+constexpr int kMaxRecomputeTries = 12;
 
 // How often one who waits for others' sealing is asked whether it still wants
 // its own.
@@ -162,6 +165,7 @@ absl::Status Collection::LoadSegments(Generation& generation) {
       const std::vector<PassageId> hubs = segment->Hubs();
       hubs_.insert(hubs_.end(), hubs.begin(), hubs.end());
     }
+    current_hubs_.insert(hubs_.begin(), hubs_.end());
   }
   absl::flat_hash_set<PassageId> dead;
   PITH_RETURN_IF_ERROR(store_->VisitTombstones([&dead](PassageId passage) {
@@ -242,10 +246,12 @@ void Collection::RunSealer() {
                          : absl::ZeroDuration();
     retry_time = absl::Now() + retry_delay;
     const bool cancelled = request != nullptr && request->cancelled();
+    // Its request is told; sealing itself may work.
+    const bool of_embedder = request != nullptr && request->options.recompute;
     MutexLock lock(mutex_);
     if (stopping_ && !result.ok() && !cancelled) {
       result = ClosedError();
-    } else if (failed || result.ok()) {
+    } else if ((failed && !of_embedder) || result.ok()) {
       LOG_IF(ERROR, failed && sealing_error_ != result.status())
           << "collection \"" << config_.name
           << "\": sealing failed: " << result.status();
@@ -409,7 +415,6 @@ absl::StatusOr<CompactResult> Collection::SealRecomputed(
   CodedPassages codes = {.codec = codec_};
   const size_t bytes = codec_->code_bytes();
   absl::flat_hash_set<PassageId> deleted(ids.begin(), ids.end());
-  VectorCounts counts;
   for (size_t begin = 0; begin < ids.size(); begin += kRecomputedAtOnce) {
     recomputed(begin);
     PITH_ASSIGN_OR_RETURN(
@@ -419,8 +424,7 @@ absl::StatusOr<CompactResult> Collection::SealRecomputed(
     if (passages.empty()) {
       continue;
     }
-    PITH_ASSIGN_OR_RETURN(const Matrix vectors,
-                          exact_vectors_.Get(passages, context, counts));
+    PITH_ASSIGN_OR_RETURN(const Matrix vectors, Recompute(passages, context));
     for (size_t i = 0; i < passages.size(); ++i) {
       deleted.erase(passages[i].id);
       codes.passages.push_back(passages[i].id);
@@ -439,6 +443,27 @@ absl::StatusOr<CompactResult> Collection::SealRecomputed(
   plan.trained_codebook = true;
   plan.parts.push_back(std::move(codes));
   return Seal(std::move(plan), control);
+}
+
+absl::StatusOr<Matrix> Collection::Recompute(std::span<const Passage> passages,
+                                             const RequestContext& context) {
+  absl::Duration delay = options_.min_retry_delay;
+  for (int tries = 1;; ++tries) {
+    VectorCounts counts;
+    absl::StatusOr<Matrix> vectors =
+        exact_vectors_.Get(passages, context, counts);
+    // A worker starts again, a queue empties.
+    const bool may_pass = absl::IsUnavailable(vectors.status()) ||
+                          absl::IsResourceExhausted(vectors.status());
+    if (!may_pass || tries == kMaxRecomputeTries) {
+      return vectors;
+    }
+    const absl::Time next = absl::Now() + delay;
+    while (absl::Now() < next && !context.cancelled()) {
+      absl::SleepFor(std::min(delay, kCancelInterval));
+    }
+    delay = std::min(2 * delay, options_.max_retry_delay);
+  }
 }
 
 absl::StatusOr<std::optional<Collection::SegmentPlan>> Collection::PlanDelta(
@@ -601,6 +626,10 @@ absl::Status Collection::ApplySealed(const SealedWrite& write) {
   PITH_RETURN_IF_ERROR(committed);
 
   manifest_ = std::move(manifest);
+  for (const PassageId passage : write.former_hubs) {
+    current_hubs_.erase(passage);
+  }
+  current_hubs_.insert(write.hubs.begin(), write.hubs.end());
   for (const PassageId passage : batch.erase_codes) {
     delta_.Erase(passage);
   }
@@ -622,7 +651,9 @@ absl::Status Collection::ApplySealed(const SealedWrite& write) {
   {
     MutexLock lock(mutex_);
     generation_ = std::move(next);
-    hubs_.insert(hubs_.end(), write.hubs.begin(), write.hubs.end());
+    if (!write.hubs.empty() || !write.former_hubs.empty()) {
+      hubs_.assign(current_hubs_.begin(), current_hubs_.end());
+    }
     // Codes of four bits left the store.
     unsettled_bytes_ += batch.erase_codes.size() * codec_->code_bytes();
     work_changed_.SignalAll();

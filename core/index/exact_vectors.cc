@@ -104,7 +104,8 @@ absl::Status ExactVectors::FromStore(std::vector<Wanted>& wanted,
   std::vector<Wanted> missing;
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (!stored[i]) {
-      // Its passage was deleted since it was read.
+      // Its passage is no hub, if those alone are stored, or was deleted since
+      // it was read.
       missing.push_back(std::move(wanted[i]));
       continue;
     }

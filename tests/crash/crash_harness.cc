@@ -232,24 +232,17 @@ class Harness {
     PITH_RETURN_IF_ERROR(Prepare());
     for (; counts_.rounds < options_.rounds; ++counts_.rounds) {
       PITH_RETURN_IF_ERROR(
-          Annotated(Round(MakePlan()), absl::StrCat("round ", counts_.rounds)));
+          Annotate(Round(MakePlan()), absl::StrCat("round ", counts_.rounds)));
     }
     // Undisturbed.
     PITH_RETURN_IF_ERROR(Start({.name = "end"}));
-    PITH_RETURN_IF_ERROR(Annotated(Verify(/*all=*/true), "at the end"));
+    PITH_RETURN_IF_ERROR(Annotate(Verify(/*all=*/true), "at the end"));
     return Stop();
   }
 
   const Counts& counts() const { return counts_; }
 
  private:
-  static absl::Status Annotated(const absl::Status& status,
-                                std::string_view where) {
-    return status.ok() ? status
-                       : absl::Status(status.code(),
-                                      absl::StrCat(std::string(where), ": ",
-                                                   status.message()));
-  }
   size_t Pick(size_t below) { return random_() % below; }
 
   std::string RandomText() {
@@ -374,6 +367,9 @@ class Harness {
     request.set_name(kCollection);
     request.set_chunking(v1::CHUNKING_NONE);
     request.set_code_profile(v1::CODE_PROFILE_MINIMAL);
+    request.set_vector_source(options_.seed % 2 == 0
+                                  ? v1::VECTOR_SOURCE_RECOMPUTE
+                                  : v1::VECTOR_SOURCE_STORED_F16);
     PITH_RETURN_IF_ERROR(
         Call(&v1::CollectionsService::Stub::CreateCollection, request)
             .status());
@@ -499,6 +495,7 @@ class Harness {
     ++counts_.compactions;
     v1::CompactCollectionRequest request;
     request.set_name(kCollection);
+    request.set_recompute(Pick(3) == 0);
     return Call(&v1::CollectionsService::Stub::CompactCollection, request)
         .status();
   }
@@ -540,9 +537,11 @@ class Harness {
     const ProcessResult ended = daemon_->Wait();
     daemon_.reset();
     PITH_RETURN_IF_ERROR(CountFaults(plan, runs));
-    if (absl::IsDataLoss(status)) {
-      // Only Verify says so.
-      return status;
+    // Calls fail when the daemon dies or its files fail, else never.
+    if (absl::IsDataLoss(status) ||
+        (!status.ok() && runs && !plan.fails && !died_by_fault_)) {
+      return absl::DataLossError(
+          absl::StrCat(plan.name, ": ", status.ToString()));
     }
     if (ended.exit_code > 0 && !plan.fails) {
       return absl::DataLossError(absl::StrCat(
@@ -563,7 +562,8 @@ class Harness {
     if (!file) {
       return absl::DataLossError("the faults were not loaded");
     }
-    died_by_kill_ = report.kills > 0 || (ran && plan.signal == SIGKILL);
+    died_by_fault_ = report.kills > 0;
+    died_by_kill_ = died_by_fault_ || (ran && plan.signal == SIGKILL);
     counts_.kills += died_by_kill_ ? 1 : 0;
     counts_.faults += static_cast<int64_t>(report.failures);
     counts_.kills_at_points += static_cast<int>(report.reached);
@@ -653,6 +653,7 @@ class Harness {
     const auto response =
         Call(&v1::DocumentsService::Stub::DeleteDocuments, request);
     if (!response.ok()) {
+      ++counts_.refused;
       return !absl::IsUnavailable(response.status());
     }
     ++counts_.acknowledged;
@@ -840,6 +841,8 @@ class Harness {
   std::map<std::string, std::vector<float>> vectors_;
   std::optional<Process> daemon_;
   std::shared_ptr<grpc::Channel> channel_;
+  // In the last round: by the faults' kill, or by any.
+  bool died_by_fault_ = false;
   bool died_by_kill_ = false;
 };
 
@@ -871,9 +874,19 @@ int Main(const Options& options) {
   PCHECK(::mkdtemp(pattern.data()) != nullptr) << pattern;
   const absl::Time start = absl::Now();
   Harness harness(options, pattern);
-  const absl::Status status = harness.Run();
+  absl::Status status = harness.Run();
+  const Counts& counts = harness.counts();
+  // Or it would have tried nothing.
+  constexpr int kRoundsForAll = 60;
+  if (status.ok() && options.rounds >= kRoundsForAll &&
+      (counts.kills_at_points == 0 || counts.power_losses == 0 ||
+       counts.cut_files == 0 || counts.undone_entries == 0 ||
+       counts.faults == 0 || counts.acknowledged == 0)) {
+    status = absl::InternalError(
+        "a kind of kill or fault never came, see the counts");
+  }
   const nlohmann::ordered_json report =
-      ToJson(options, harness.counts(), status, absl::Now() - start);
+      ToJson(options, counts, status, absl::Now() - start);
   std::cout << report.dump(options.json ? -1 : 2) << "\n";
   if (!status.ok()) {
     std::cerr << "mismatch, seed " << options.seed << ": " << status

@@ -341,6 +341,41 @@ TEST_F(CollectionSealingTest, VectorsOfHubsAloneAreStored) {
   await(16);
 }
 
+TEST_F(CollectionSealingTest, HubsOfAReplacedSegmentAreNotStoredAfterwards) {
+  collection_.reset();
+  fs::remove_all(temp_.path() / "store");
+  config_.vector_source = VectorSource::kStoredHubs;
+  options_.min_graph_passages = 100;
+  ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
+                                 EncodeCollectionConfig(config_), shared_));
+  AllowSealing(kEnough);
+  Put(0, kEnough);
+  embedder_.Hold();
+  ASSERT_OK(Compact());
+  for (int i = 0; i < kEnough; i += 3) {
+    ASSERT_OK(collection_->DeleteAndWait({absl::StrCat("doc", i)}));
+  }
+  ASSERT_OK(Compact());
+  embedder_.Release();
+  const size_t hubs = 15;
+  size_t stored = 0;
+  const absl::Time limit = absl::Now() + absl::Seconds(20);
+  while (stored < hubs && absl::Now() < limit) {
+    const auto result = collection_->Search(
+        Text(5), {.k = 10, .recall_target = std::nullopt, .rerank = kMaxRerank},
+        {});
+    ASSERT_OK(result);
+    stored = result->vectors.stored;
+  }
+  EXPECT_EQ(stored, hubs);
+  ASSERT_OK(Open());
+  const auto result = collection_->Search(
+      Text(5), {.k = 10, .recall_target = std::nullopt, .rerank = kMaxRerank},
+      {});
+  ASSERT_OK(result);
+  EXPECT_EQ(result->vectors.stored, hubs);
+}
+
 TEST_F(CollectionSealingTest, TooFewPassagesStayInTheDelta) {
   Put(0, 20);
   const absl::StatusOr<CompactResult> result = Compact();
