@@ -142,14 +142,15 @@ std::string CollectionsTable(
 // Where the passages of each collection are. Empty if none can be served.
 std::string IndexTable(
     const google::protobuf::RepeatedPtrField<v1::Collection>& collections) {
-  std::vector<std::vector<std::string>> rows = {{"index", "profile", "vectors",
-                                                 "segments", "sealed",
-                                                 "deleted", "delta", "memory"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"index", "profile", "vectors", "segments", "codebooks", "sealed",
+       "deleted", "delta", "memory"}};
   for (const v1::Collection& collection : collections) {
     if (!collection.has_error()) {
       rows.push_back({collection.name(), ProfileName(collection.code_profile()),
                       VectorsName(collection.vector_source()),
                       FormatCount(collection.segments()),
+                      FormatCount(collection.codebooks()),
                       FormatCount(collection.sealed_passages()),
                       FormatCount(collection.dead_passages()),
                       FormatCount(collection.delta_passages()),
