@@ -1,9 +1,11 @@
 #include "embedder/embedder_service.h"
 
 #include <bit>
+#include <new>
 #include <span>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 
 #include "core/base/secret.h"
@@ -114,6 +116,19 @@ void EmbedderServiceImpl::EndTurn() {
   changed_.SignalAll();
 }
 
+absl::StatusOr<Matrix> EmbedderServiceImpl::EmbedInTurn(
+    const PackedTokens& tokens) {
+  // Whatever an engine throws, gRPC catches: the next call must have its turn.
+  const absl::Cleanup end_turn = [this] { EndTurn(); };
+  try {
+    return model_->engine->Embed(tokens);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("embed ", tokens.size(), " texts, ", tokens.ids.size(),
+                     " tokens: out of memory"));
+  }
+}
+
 grpc::Status EmbedderServiceImpl::GetModel(
     grpc::ServerContext* context, const v1::GetModelRequest* /*request*/,
     v1::GetModelResponse* response) {
@@ -151,8 +166,7 @@ grpc::Status EmbedderServiceImpl::EmbedTokens(
   if (grpc::Status turn = AwaitTurn(*context); !turn.ok()) {
     return turn;
   }
-  const absl::StatusOr<Matrix> vectors = model_->engine->Embed(*tokens);
-  EndTurn();
+  const absl::StatusOr<Matrix> vectors = EmbedInTurn(*tokens);
   if (!vectors.ok()) {
     return ModelError(*context, vectors.status());
   }

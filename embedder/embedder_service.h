@@ -52,8 +52,10 @@ class EmbedderServiceImpl : public v1::EmbedderService::Service {
   grpc::Status CheckToken(const grpc::ServerContext& context) const;
   absl::StatusOr<PackedTokens> ToPackedTokens(
       const v1::EmbedTokensRequest& request) const;
-  // Waits for the engine, which the caller has until EndTurn.
+  // Waits for the engine, which the caller has until EmbedInTurn ends.
   grpc::Status AwaitTurn(const grpc::ServerContext& context)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<Matrix> EmbedInTurn(const PackedTokens& tokens)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void EndTurn() ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -35,6 +37,12 @@ class CountingEngine : public Engine {
           static_cast<float>(tokens.offsets[i + 1] - tokens.offsets[i]);
       if (tokens.ids[begin] == 13) {
         return absl::ResourceExhaustedError("no memory");
+      }
+      if (tokens.ids[begin] == 14) {
+        throw std::bad_alloc();
+      }
+      if (tokens.ids[begin] == 15) {
+        throw std::runtime_error("no thread");
       }
     }
     MutexLock lock(mutex_);
@@ -304,6 +312,19 @@ TEST_F(EmbedderServiceTest, AnEnginesErrorIsTheAnswerAndTheNextCallWorks) {
   EXPECT_EQ(status.error_message(), "no memory");
   EXPECT_TRUE(is_models_error_);
   EXPECT_TRUE(Embed({7}, {1}).ok());
+}
+
+TEST_F(EmbedderServiceTest, AfterWhatAnEngineThrowsTheNextCallWorks) {
+  ServeCountingEngine();
+  const grpc::Status no_memory = Embed({14, 7}, {2});
+  EXPECT_EQ(no_memory.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(no_memory.error_message(),
+            "embed 1 texts, 2 tokens: out of memory");
+  EXPECT_TRUE(is_models_error_);
+  ASSERT_TRUE(Eventually([&] { return Knock().ok(); }));
+  EmbedCall call(*stub_, 15);
+  EXPECT_EQ(call.Wait().error_code(), grpc::StatusCode::UNKNOWN);
+  EXPECT_TRUE(Eventually([&] { return Knock().ok(); }));
 }
 
 TEST_F(EmbedderServiceTest, AFailedLoadIsEveryCallsAnswer) {
