@@ -332,7 +332,6 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
   std::array<std::vector<Text*>, 2> groups;
   for (Text* text : texts) {
     text->running = false;
-    text->again = true;
     text->failures += failure == Failure::kError        ? 2
                       : failure == Failure::kWorkerDied ? 1
                                                         : 0;
@@ -348,9 +347,16 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
       Erase(text);
       continue;
     }
+    const bool is_suspect = text->failures > 1;
+    text->again = is_evidence || is_suspect;
+    if (!text->again) {
+      // The next worker may be slower: it takes what fits it.
+      Enqueue(text);
+      continue;
+    }
     Waiting& waiting = waiting_[Index(text->priority)];
     waiting.tokens += Tokens(*text->ids);
-    if (is_evidence && text->failures > 1) {
+    if (is_suspect) {
       waiting.again.push_back({text});
     } else {
       groups[Index(text->priority)].push_back(text);

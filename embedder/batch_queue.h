@@ -102,8 +102,9 @@ class BatchQueue {
   // them may be the reason. Returns the waiters of a text that failed alone,
   // after an error or a second death: it is not given out again.
   //
-  // A batch that was not reached or taken is given out as it was; returned are
-  // the waiters of texts that two connections were lost with.
+  // Texts that were not reached or taken wait again by their age, for batches
+  // of the size that their next worker gets; only those that are alone stay so.
+  // Returned are the waiters of texts that two connections were lost with.
   std::vector<Waiter> Fail(BatchId batch, Failure failure);
 
   // All requests, which are removed: there is no way to serve them.
@@ -130,7 +131,7 @@ class BatchQueue {
     EmbedPriority priority = EmbedPriority::kSearch;
     // In a batch that was taken.
     bool running = false;
-    // Has been in a batch that failed.
+    // Waits in a group of Waiting::again, or was last taken from one.
     bool again = false;
     // Workers that died with it; an error counts as two.
     int failures = 0;
@@ -148,7 +149,8 @@ class BatchQueue {
     // By arrival; by length, then arrival.
     std::set<std::pair<uint64_t, Text*>> by_age;
     std::set<std::pair<std::pair<size_t, uint64_t>, Text*>> by_length;
-    // Batches that failed, to be given out as they are, first of all.
+    // Batches that may have failed for one of their texts, to be given out as
+    // they are, first of all.
     std::deque<std::vector<Text*>> again;
     int64_t tokens = 0;
 

@@ -335,6 +335,54 @@ TEST(BatchQueue, ATextThatIsAloneAfterDeathsStaysSoWhenAConnectionIsLost) {
   EXPECT_THAT(TakeNames(queue), ElementsAre(1));
 }
 
+TEST(BatchQueue, WhatALargeBatchLeftIsCutForTheNextWorker) {
+  for (const Failure failure : {Failure::kBusy, Failure::kUnreachable}) {
+    BatchQueue queue({.max_batch_tokens = {10, 20}});
+    Push(queue, 1, {Text(1, 5), Text(2, 5), Text(3, 5), Text(4, 5)}, Ingest());
+    const Taken large = Take(queue);
+    EXPECT_THAT(large.names, ElementsAre(1, 2, 3, 4));
+    Push(queue, 2, {Text(5, 5)}, Ingest());
+    EXPECT_THAT(queue.Fail(large.id, failure), IsEmpty());
+    EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kIngest), 25);
+    queue.SetMaxBatchTokens(EmbedPriority::kIngest, 10);
+    EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
+    EXPECT_THAT(TakeNames(queue), ElementsAre(3, 4));
+    EXPECT_THAT(TakeNames(queue), ElementsAre(5));
+    EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kIngest), 0);
+  }
+}
+
+TEST(BatchQueue, OnlyTextsThatTwoConnectionsWereLostWithFail) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5)});
+  EXPECT_THAT(queue.Fail(Take(queue).id, Failure::kUnreachable), IsEmpty());
+  Push(queue, 2, {Text(2, 5)});
+  const Taken both = Take(queue);
+  EXPECT_THAT(both.names, ElementsAre(1, 2));
+  EXPECT_THAT(queue.Fail(both.id, Failure::kUnreachable),
+              ElementsAre(Waiter{RequestId(1), 0}));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+}
+
+TEST(BatchQueue, ASearchTakesItsPassageOutOfWhatABusyWorkerRefused) {
+  // A death before makes no difference.
+  for (const bool has_died : {false, true}) {
+    for (const Failure failure : {Failure::kBusy, Failure::kUnreachable}) {
+      BatchQueue queue({.max_batch_tokens = {20, 20}});
+      Push(queue, 1, {Text(1, 5), Text(2, 5)}, Ingest());
+      if (has_died) {
+        queue.Fail(Take(queue).id, Failure::kWorkerDied);
+      }
+      queue.Fail(Take(queue).id, failure);
+      Push(queue, 2, {Text(2, 5)});
+      EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 5);
+      EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kIngest), 5);
+      EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+      EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+    }
+  }
+}
+
 TEST(BatchQueue, NothingIsGivenOutAgainForCallersWhoHaveGone) {
   BatchQueue queue({});
   Push(queue, 1, {Text(1, 5)});
