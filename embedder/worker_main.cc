@@ -10,13 +10,12 @@
 
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "embedder/worker_protocol.h"
 #include "embedder/worker_server.h"
 #include "embedder/worker_token.h"
 
 namespace pith {
 namespace {
-
-constexpr uint64_t kMaxPemBytes = 1 << 20;
 
 struct Flags {
   std::string model;
@@ -43,7 +42,8 @@ absl::StatusOr<TcpOptions> ReadTcpOptions(const Flags& flags) {
                           ReadFile(flags.certificate_file, kMaxPemBytes));
   }
   if (!flags.key_file.empty()) {
-    PITH_ASSIGN_OR_RETURN(options.key, ReadFile(flags.key_file, kMaxPemBytes));
+    PITH_ASSIGN_OR_RETURN(options.key,
+                          ReadPrivateFile(flags.key_file, kMaxPemBytes));
   }
   PITH_RETURN_IF_ERROR(CheckTcpOptions(options));
   return options;
@@ -77,7 +77,8 @@ int WorkerMain(int argc, char** argv, const std::string& description,
                  "PEM file of the certificate, with those between it and a "
                  "root")
       ->needs(listen);
-  app.add_option("--tls-key", flags.key_file, "PEM file of its private key")
+  app.add_option("--tls-key", flags.key_file,
+                 "PEM file of its private key, mode 600")
       ->needs(listen);
   app.add_option("--precision", flags.precision,
                  "Of weights and matrix products")

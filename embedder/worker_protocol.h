@@ -14,6 +14,9 @@ inline constexpr int kMaxWorkerCallTokens = 1 << 16;
 // Of a request of so many, each a text of its own, with the longest ids.
 inline constexpr int kMaxWorkerRequestBytes = 1 << 20;
 
+// Of a file with certificates or a key; the roots of all the web take 230 KB.
+inline constexpr int kMaxPemBytes = 1 << 20;
+
 // Trailing metadata of an error that the model or its files are the reason of.
 // gRPC and what lies between use the same codes for reasons of their own.
 inline constexpr char kModelErrorMark[] = "pith-model-error";

@@ -11,6 +11,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "glog/logging.h"
 
 #include "core/base/status_macros.h"
@@ -47,6 +48,52 @@ absl::Status SyncDirectory(const fs::path& directory) {
     return ErrnoStatus(errno, "fsync", directory);
   }
   return absl::OkStatus();
+}
+
+struct OpenFile {
+  UniqueFd fd;
+  struct stat info = {};
+};
+
+absl::StatusOr<OpenFile> OpenForReading(const fs::path& path) {
+  OpenFile file = {.fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC))};
+  if (!file.fd.valid()) {
+    return ErrnoStatus(errno, "open", path);
+  }
+  if (::fstat(file.fd.get(), &file.info) != 0) {
+    return ErrnoStatus(errno, "stat", path);
+  }
+  return file;
+}
+
+absl::StatusOr<std::string> ReadAll(const OpenFile& file, const fs::path& path,
+                                    uint64_t max_bytes) {
+  std::string content;
+  if (file.info.st_size > 0) {
+    content.reserve(std::min<uint64_t>(static_cast<uint64_t>(file.info.st_size),
+                                       max_bytes));
+  }
+  // Read to the end rather than to st_size: the file may grow, and special
+  // files report none.
+  std::array<char, 1 << 16> buffer;
+  while (true) {
+    const ssize_t count = ::read(file.fd.get(), buffer.data(), buffer.size());
+    if (count < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return ErrnoStatus(errno, "read", path);
+    }
+    if (count == 0) {
+      return content;
+    }
+    if (content.size() + static_cast<size_t>(count) > max_bytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("read ", path.string(), ": more than the limit of ",
+                       max_bytes, " bytes"));
+    }
+    content.append(buffer.data(), static_cast<size_t>(count));
+  }
 }
 
 }  // namespace
@@ -96,40 +143,27 @@ absl::Status ErrnoStatus(int error_number, std::string_view action,
 }
 
 absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return ErrnoStatus(errno, "open", path);
+  PITH_ASSIGN_OR_RETURN(const OpenFile file, OpenForReading(path));
+  return ReadAll(file, path, max_bytes);
+}
+
+absl::StatusOr<std::string> ReadPrivateFile(const fs::path& path,
+                                            uint64_t max_bytes) {
+  // Of what is read, whatever `path` leads to a moment later.
+  PITH_ASSIGN_OR_RETURN(const OpenFile file, OpenForReading(path));
+  const struct stat& info = file.info;
+  if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("read %s: its mode is %03o, others have access: "
+                        "chmod 600",
+                        path.string(), info.st_mode & ALLPERMS));
   }
-  std::string content;
-  struct stat info;
-  if (::fstat(fd.get(), &info) != 0) {
-    return ErrnoStatus(errno, "stat", path);
+  if (info.st_uid != ::geteuid() && info.st_uid != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("read ", path.string(), ": it belongs to user ",
+                     info.st_uid, ", not to user ", ::geteuid(), " or root"));
   }
-  if (info.st_size > 0) {
-    content.reserve(
-        std::min<uint64_t>(static_cast<uint64_t>(info.st_size), max_bytes));
-  }
-  // Read to the end rather than to st_size: the file may grow, and special
-  // files report none.
-  std::array<char, 1 << 16> buffer;
-  while (true) {
-    const ssize_t count = ::read(fd.get(), buffer.data(), buffer.size());
-    if (count < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      return ErrnoStatus(errno, "read", path);
-    }
-    if (count == 0) {
-      return content;
-    }
-    if (content.size() + static_cast<size_t>(count) > max_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("read ", path.string(), ": more than the limit of ",
-                       max_bytes, " bytes"));
-    }
-    content.append(buffer.data(), static_cast<size_t>(count));
-  }
+  return ReadAll(file, path, max_bytes);
 }
 
 absl::Status WriteFileAtomically(const fs::path& path,

@@ -44,6 +44,12 @@ absl::Status ErrnoStatus(int error_number, std::string_view action,
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
                                      uint64_t max_bytes = UINT64_MAX);
 
+// ReadFile for keys and passwords. kFailedPrecondition, and nothing is read, if
+// anyone but its owner has access to the file, or the owner is neither this
+// process's user nor root.
+absl::StatusOr<std::string> ReadPrivateFile(const std::filesystem::path& path,
+                                            uint64_t max_bytes);
+
 // Replaces `path` by `content`, or leaves it as it was: temporary file, fsync,
 // rename, fsync of the directory.
 absl::Status WriteFileAtomically(const std::filesystem::path& path,

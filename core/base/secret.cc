@@ -1,15 +1,11 @@
 #include "core/base/secret.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 
 #include "core/base/file.h"
 #include "core/base/hash.h"
@@ -17,8 +13,6 @@
 
 namespace pith {
 namespace {
-
-constexpr size_t kMaxSecretBytes = 16 << 10;
 
 std::array<uint8_t, 32> Digest(std::string_view bytes) {
   Sha256 hash;
@@ -44,17 +38,8 @@ absl::StatusOr<std::string> ParseSecret(std::string text) {
 
 absl::StatusOr<std::string> ReadPrivateSecret(
     const std::filesystem::path& path) {
-  struct stat info;
-  if (::stat(path.c_str(), &info) != 0) {
-    return ErrnoStatus(errno, "read", path);
-  }
-  if ((info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("read %s: its mode is %03o, others have access: "
-                        "chmod 600",
-                        path.string(), info.st_mode & ALLPERMS));
-  }
-  PITH_ASSIGN_OR_RETURN(std::string text, ReadFile(path, kMaxSecretBytes));
+  PITH_ASSIGN_OR_RETURN(std::string text,
+                        ReadPrivateFile(path, kMaxSecretBytes));
   return Annotate(ParseSecret(std::move(text)),
                   absl::StrCat("read ", path.string()));
 }

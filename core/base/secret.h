@@ -1,6 +1,7 @@
 #ifndef PITH_CORE_BASE_SECRET_H_
 #define PITH_CORE_BASE_SECRET_H_
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -9,13 +10,15 @@
 
 namespace pith {
 
+inline constexpr size_t kMaxSecretBytes = 16 << 10;
+
 // `text` without white space around it. kFailedPrecondition, which shows
 // nothing of it, if it is empty, too long or has bytes that no HTTP header may
 // have.
 absl::StatusOr<std::string> ParseSecret(std::string text);
 
-// ParseSecret of the file at `path`, and: kFailedPrecondition if anyone but its
-// owner has access to it. Errors name the file.
+// ParseSecret of the file at `path`, which ReadPrivateFile reads. Errors name
+// the file.
 absl::StatusOr<std::string> ReadPrivateSecret(
     const std::filesystem::path& path);
 

@@ -313,6 +313,16 @@ TEST_F(RemoteWorkerTest, ATokenThatOthersCanReadIsRefused) {
               AllOf(HasSubstr("its mode is 604"), Not(HasSubstr("s3cret"))));
 }
 
+TEST_F(RemoteWorkerTest, AKeyThatOthersCanReadIsRefused) {
+  const SelfSigned identity(folder_, "worker");
+  fs::permissions(identity.key, fs::perms::owner_read | fs::perms::group_read);
+  EXPECT_THAT(
+      Refused({"--tls-cert", identity.certificate.string(), "--tls-key",
+               identity.key.string()})
+          .err,
+      AllOf(HasSubstr(identity.key.string()), HasSubstr("its mode is 440")));
+}
+
 TEST_F(RemoteWorkerTest, TwoWorkersDoNotShareAnAddress) {
   const Process worker = SpawnWorker({});
   EXPECT_THAT(Refused({}, AddressOf(worker)).err, HasSubstr("may be taken"));

@@ -1,5 +1,7 @@
 #include "core/base/secret.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <string>
 
@@ -40,6 +42,20 @@ TEST(ReadPrivateSecret, RefusesAFileThatOthersHaveAccessTo) {
                 StatusIs(absl::StatusCode::kFailedPrecondition, "its mode is"));
     EXPECT_THAT(status.message(), HasSubstr(path.string()));
   }
+}
+
+TEST(ReadPrivateSecret, RefusesAnotherUsersFile) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can give a file away";
+  }
+  const TempDirectory directory;
+  const fs::path path = directory.path() / "token";
+  ASSERT_OK(WriteFileAtomically(path, "s3cret"));
+  fs::permissions(path, fs::perms::owner_read);
+  ASSERT_EQ(::chown(path.c_str(), 65534, 65534), 0);
+  EXPECT_THAT(ReadPrivateSecret(path),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "it belongs to user 65534, not to user 0 or root"));
 }
 
 TEST(ReadPrivateSecret, ShowsNothingOfWhatItRefuses) {
