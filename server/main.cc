@@ -25,6 +25,7 @@
 #include "core/base/status_macros.h"
 #include "core/storage/rocksdb_store.h"
 #include "embedder/worker.h"
+#include "embedder/worker_protocol.h"
 #include "embedder/worker_token.h"
 #include "server/local_models.h"
 #include "server/server.h"
@@ -127,7 +128,6 @@ absl::StatusOr<std::vector<WorkerPool::Command>> WorkerCommands(
 
 // All with one token and one set of root certificates.
 absl::StatusOr<std::vector<RemoteWorker>> RemoteWorkers(const Flags& flags) {
-  constexpr uint64_t kMaxPemBytes = 16 << 20;
   std::vector<RemoteWorker> workers;
   if (flags.remote_workers.empty()) {
     return workers;

@@ -9,11 +9,6 @@
 #include "core/base/secret.h"
 
 namespace pith {
-namespace {
-
-constexpr size_t kMaxKeyBytes = 16 << 10;
-
-}  // namespace
 
 absl::StatusOr<std::string> ReadApiKey(const ApiKeySource& source) {
   if (source.empty()) {
@@ -33,7 +28,8 @@ absl::StatusOr<std::string> ReadApiKey(const ApiKeySource& source) {
     }
     key = value;
   } else {
-    absl::StatusOr<std::string> content = ReadFile(source.file, kMaxKeyBytes);
+    absl::StatusOr<std::string> content =
+        ReadFile(source.file, kMaxSecretBytes);
     if (!content.ok()) {
       return refuse(content.status().message());
     }
