@@ -234,6 +234,11 @@ void WorkerPool::RunSlot(Slot& slot) {
 
 WorkerPool::Action WorkerPool::Await(Slot& slot, BatchQueue::Batch& batch) {
   const bool is_ready = slot.status.state == WorkerStatus::State::kReady;
+  // One that was busy is not asked again yet, and not idle: another may be
+  // started meanwhile.
+  while (is_ready && !stopping_ && absl::Now() < slot.next_start) {
+    changed_.WaitFor(mutex_, slot.next_start - absl::Now());
+  }
   const absl::Time idle_end = absl::Now() + options_.idle_unload;
   idle_ += is_ready ? 1 : 0;
   const absl::Cleanup not_idle = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -363,7 +368,7 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
   slot.model_errors = vectors.status().code() == absl::StatusCode::kInternal
                           ? slot.model_errors + 1
                           : 0;
-  if (is_lost || is_busy || slot.model_errors == kMaxModelErrors) {
+  if (is_lost || slot.model_errors == kMaxModelErrors) {
     Stop(slot);
   }
   MutexLock lock(mutex_);

@@ -128,6 +128,7 @@ class WorkerPool {
     int failed_starts = 0;
     int deaths = 0;
     int refusals = 0;
+    // Before, it is neither started nor, after a refusal, given a batch.
     absl::Time next_start = absl::InfinitePast();
     double tokens_per_second = 0;
     int64_t ingest_batch_tokens = 0;

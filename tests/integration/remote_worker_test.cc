@@ -605,11 +605,14 @@ class ScriptedWorker : public v1::EmbedderService::Service {
   ~ScriptedWorker() override { server_->Shutdown(); }
 
   std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
+  // GetModel begins each.
+  int connections() const { return connections_; }
 
   grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
                         v1::GetModelResponse* response) override {
     response->set_dimension(kDimension);
     response->set_fingerprint(fingerprint_);
+    ++connections_;
     return grpc::Status::OK;
   }
   grpc::Status EmbedTokens(grpc::ServerContext* context,
@@ -629,6 +632,7 @@ class ScriptedWorker : public v1::EmbedderService::Service {
  private:
   const Answer answer_;
   const std::string fingerprint_ = FingerprintOf(kModel);
+  std::atomic<int> connections_ = 0;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -691,6 +695,7 @@ TEST(RemoteWorker, ABusyOneIsAskedAgainAndNotBroken) {
   WorkerPool pool(PoolOptions(0, {{.address = worker.address()}}));
   EXPECT_OK(pool.Embed({Text(1), Text(2)}, {}));
   EXPECT_EQ(calls, 5);
+  EXPECT_EQ(worker.connections(), 1);
   EXPECT_EQ(RemoteStatus(pool).lost, 0);
   EXPECT_EQ(RemoteStatus(pool).last_error, "");
 }
