@@ -31,6 +31,17 @@ namespace {
 constexpr int kMaxConcurrentCalls = 4;
 // Of calls over TCP, whoever makes them; beyond, gRPC says RESOURCE_EXHAUSTED.
 constexpr int kMaxThreads = 64;
+// What messages of calls over TCP may take, whoever makes them: gRPC reads a
+// request before its token is looked at. Beyond, it ends idle connections, then
+// calls. The largest response fits beside the requests of all threads.
+constexpr size_t kMaxCallBytes =
+    kMaxWorkerMessageBytes + 2 * kMaxThreads * size_t{kMaxWorkerRequestBytes};
+// A connection without calls is closed. Daemons close theirs sooner unless
+// --idle-unload says otherwise; then it is made again with the next batch.
+constexpr int kMaxIdleMs = 15 * 60'000;
+// A caller that does not answer a ping is gone, whatever it had begun.
+constexpr int kPingIntervalMs = 60'000;
+constexpr int kPingTimeoutMs = 20'000;
 // Callers ask so often whether the worker is still there.
 constexpr int kMinPingIntervalMs = 5'000;
 // For what runs. Idle connections last until then.
@@ -134,8 +145,15 @@ absl::Status ServeOnTcp(const TcpOptions& options, LoadEngine load) {
   builder.AddChannelArgument(
       GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
       kMinPingIntervalMs);
-  builder.SetResourceQuota(
-      grpc::ResourceQuota("calls").SetMaxThreads(kMaxThreads));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kMaxIdleMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPingTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Else gRPC stops after two that no data came between.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.SetResourceQuota(grpc::ResourceQuota("calls")
+                               .SetMaxThreads(kMaxThreads)
+                               .Resize(kMaxCallBytes));
   int port = 0;
   builder.AddListeningPort(Shown(options.address, *options.address.port),
                            std::move(credentials), &port);
