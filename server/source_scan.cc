@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -395,7 +396,10 @@ class Reconciliation {
     absl::StatusOr<std::string> text = ReadFile(file.path, kMaxDocumentBytes);
     if (!text.ok()) {
       const std::string_view why = StdView(text.status().message());
-      if (absl::IsResourceExhausted(text.status())) {
+      // A process without descriptors has the code of a file over the limit.
+      std::error_code error;
+      const uintmax_t bytes = fs::file_size(file.path, error);
+      if (!error && bytes > kMaxDocumentBytes) {
         return skip(SkipReason::kTooLarge, why, std::nullopt);
       }
       if (!absl::IsNotFound(text.status())) {
