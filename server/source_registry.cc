@@ -161,7 +161,7 @@ void SourceRegistry::FollowCollections() {
   };
   std::vector<std::string> gone;
   for (const auto& [name, followed] : followed_) {
-    if (const auto handle = followed.lock();
+    if (const auto handle = followed.handle.lock();
         handle == nullptr || handle != handle_of(name)) {
       gone.push_back(name);
     }
@@ -180,33 +180,32 @@ void SourceRegistry::FollowCollections() {
     }
   }
   for (const auto& listing : listings) {
-    if (listing.handle == nullptr || followed_.contains(listing.name)) {
+    if (listing.handle == nullptr) {
       continue;
     }
-    followed_[listing.name] = listing.handle;
+    const auto [followed, is_new] =
+        followed_.try_emplace(listing.name, Followed{.handle = listing.handle});
+    if (!is_new && followed->second.read.ok()) {
+      continue;
+    }
     const absl::StatusOr<std::vector<std::string>> paths =
         ReadSourceList(listing.handle->collection());
     if (!paths.ok()) {
-      LOG(ERROR) << "collection \"" << listing.name
-                 << "\": its sources are not watched: " << paths.status();
+      LOG_IF(ERROR, paths.status() != followed->second.read)
+          << "collection \"" << listing.name
+          << "\": its sources are not watched yet: " << paths.status();
+      followed->second.read = paths.status();
       continue;
     }
+    followed->second.read = absl::OkStatus();
     MutexLock lock(mutex_);
     for (const std::string& path : *paths) {
-      Insert(listing.name, path, listing.handle, absl::Now());
+      // Watch may have inserted it meanwhile.
+      if (!sources_.contains(Key(listing.name, path))) {
+        Insert(listing.name, path, listing.handle, absl::Now());
+      }
     }
   }
-}
-
-std::vector<std::string> SourceRegistry::Paths(std::string_view collection) {
-  std::vector<std::string> paths;
-  MutexLock lock(mutex_);
-  for (const auto& [key, source] : sources_) {
-    if (key.first == collection) {
-      paths.push_back(key.second);
-    }
-  }
-  return paths;
 }
 
 absl::Status SourceRegistry::Watch(std::string_view collection,
@@ -223,7 +222,8 @@ absl::Status SourceRegistry::Watch(std::string_view collection,
                         collections_.FindOrReopen(collection));
   MutexLock registration(registration_mutex_);
   FollowCollections();
-  std::vector<std::string> paths = Paths(collection);
+  PITH_ASSIGN_OR_RETURN(std::vector<std::string> paths,
+                        ReadSourceList(handle->collection()));
   for (const std::string& other : paths) {
     if (other == path) {
       return absl::OkStatus();
@@ -255,7 +255,8 @@ absl::Status SourceRegistry::Unwatch(std::string_view collection,
                         collections_.FindOrReopen(collection));
   MutexLock registration(registration_mutex_);
   FollowCollections();
-  std::vector<std::string> paths = Paths(collection);
+  PITH_ASSIGN_OR_RETURN(std::vector<std::string> paths,
+                        ReadSourceList(handle->collection()));
   if (std::erase(paths, path.string()) == 0) {
     return NotWatched(collection, path);
   }
