@@ -383,7 +383,8 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
             if (watch_ == nullptr || !watching.ok()) {
               return;
             }
-            const absl::Status added = watch_->Add(folder.string());
+            const absl::Status added = watch_->Add(
+                folder.string(), /*is_root=*/folder == source->path);
             // The walk says what it cannot read.
             if (!absl::IsNotFound(added) && !absl::IsPermissionDenied(added)) {
               watching = added;

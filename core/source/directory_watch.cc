@@ -51,7 +51,7 @@ absl::StatusOr<std::unique_ptr<DirectoryWatch>> DirectoryWatch::Create(
       new DirectoryWatch(std::move(inotify), std::move(wake), max_directories));
 }
 
-absl::Status DirectoryWatch::Add(const std::string& directory) {
+absl::Status DirectoryWatch::Add(const std::string& directory, bool is_root) {
   MutexLock lock(mutex_);
   const auto known = by_path_.find(directory);
   if (max_directories_ && by_path_.size() >= *max_directories_ &&
@@ -61,7 +61,8 @@ absl::Status DirectoryWatch::Add(const std::string& directory) {
                      " folders are watched already, the configured limit"));
   }
   const int watch =
-      ::inotify_add_watch(inotify_.get(), directory.c_str(), kEvents);
+      ::inotify_add_watch(inotify_.get(), directory.c_str(),
+                          is_root ? kEvents : kEvents | IN_DONT_FOLLOW);
   if (watch < 0) {
     if (errno == ENOSPC) {
       return absl::ResourceExhaustedError(
