@@ -134,15 +134,19 @@ void SourceRegistry::Drop(const SourcePtr& source) {
     source->scanning->Cancel();
   }
   sources_.erase(Key(source->collection, source->path));
+  RemoveWatches(source->path);
+}
+
+void SourceRegistry::RemoveWatches(const std::string& path) {
   if (watch_ == nullptr) {
     return;
   }
-  watch_->RemoveBelow(source->path);
-  // Other collections may want the same watches.
+  watch_->RemoveBelow(path);
+  const absl::Time now = absl::Now();
   for (const auto& [key, other] : sources_) {
-    if (IsAtOrBelow(other->path, source->path) ||
-        IsAtOrBelow(source->path, other->path)) {
-      other->next_reconcile = absl::Now();
+    if (IsAtOrBelow(other->path, path) || IsAtOrBelow(path, other->path)) {
+      // Unlike next_reconcile it outlasts a scan that runs.
+      other->hints.AddEverything(now);
     }
   }
   changed_.SignalAll();
@@ -402,8 +406,8 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
   MutexLock lock(mutex_);
   source->scanning = nullptr;
   changed_.SignalAll();
-  if (source->removed && watch_ != nullptr) {
-    watch_->RemoveBelow(source->path);
+  if (source->removed) {
+    RemoveWatches(source->path);
   }
   if (result.ok() && complete) {
     source->skipped = std::move(result->skipped);
@@ -436,18 +440,23 @@ absl::Status SourceRegistry::Scan(Handle& handle, const fs::path& path,
   SourcePtr source;
   {
     MutexLock lock(mutex_);
-    const auto found =
-        sources_.find(Key(operation.collection(), path.string()));
-    if (found != sources_.end() &&
-        found->second->handle.lock().get() == &handle) {
-      source = found->second;
-      while (source->scanning != nullptr && !operation.cancelled()) {
-        changed_.WaitFor(mutex_, kPollInterval);
+    while (true) {
+      // It may be unwatched during the wait, and watched again.
+      const auto found =
+          sources_.find(Key(operation.collection(), path.string()));
+      if (found == sources_.end() ||
+          found->second->handle.lock().get() != &handle) {
+        break;
       }
       if (operation.cancelled()) {
         return absl::CancelledError("cancelled");
       }
-      source->scanning = &operation;
+      if (found->second->scanning == nullptr) {
+        source = found->second;
+        source->scanning = &operation;
+        break;
+      }
+      changed_.WaitFor(mutex_, kPollInterval);
     }
   }
   if (source == nullptr) {

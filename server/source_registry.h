@@ -134,6 +134,10 @@ class SourceRegistry {
   void FollowCollections() ABSL_EXCLUSIVE_LOCKS_REQUIRED(registration_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void Drop(const SourcePtr& source) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of what is no longer watched at `path`. Other sources that may want some of
+  // them are due, which brings those back.
+  void RemoveWatches(const std::string& path)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Insert(const std::string& collection, const std::string& path,
               const std::shared_ptr<Handle>& handle, absl::Time next_reconcile)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
