@@ -335,8 +335,14 @@ TEST_F(WatchTest, WithoutTheFolderItsDocumentsStay) {
               HasSubstr("No such file"));
   EXPECT_EQ(Documents(), (Texts{{"a.txt", "river"}}));
   const ProcessResult shown = Pith({"sources"});
-  EXPECT_THAT(shown.out, AllOf(HasSubstr("nothing was deleted"),
-                               HasSubstr("No such file")));
+  EXPECT_THAT(shown.out,
+              AllOf(HasSubstr("with 0 removed: "), HasSubstr("No such file")));
+  // Once, though it is tried again.
+  const auto first = Source().last_reconcile().start_time().seconds();
+  EXPECT_TRUE(SourceBecomes([first](const v1::Source& source) {
+    return source.last_reconcile().start_time().seconds() > first + 2;
+  }));
+  EXPECT_EQ(LogLinesWith(": reconcile "), 1u);
   // A restart does not forget it.
   Stop();
   Start({"--reconcile-interval", "1"});
