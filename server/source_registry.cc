@@ -333,6 +333,7 @@ bool SourceRegistry::ReconcileNext() {
   SourcePtr next;
   std::vector<std::string> tops;
   std::optional<Operation> progress;
+  absl::Status last;
   {
     MutexLock lock(mutex_);
     while (true) {
@@ -363,9 +364,13 @@ bool SourceRegistry::ReconcileNext() {
     }
     progress.emplace("reconcile", next->collection, next->path);
     next->scanning = &*progress;
+    if (next->last_reconcile) {
+      last = next->last_reconcile->status;
+    }
   }
   const absl::Status status = RunScan(next, std::move(tops), *progress);
-  LOG_IF(WARNING, !status.ok() && !absl::IsCancelled(status))
+  // Once, and not at each try.
+  LOG_IF(WARNING, !status.ok() && !absl::IsCancelled(status) && status != last)
       << "collection \"" << next->collection << "\": reconcile " << next->path
       << ": " << status;
   return true;

@@ -170,6 +170,15 @@ class WatchTest : public testing::Test {
     return testing::AssertionFailure() << last.DebugString();
   }
 
+  size_t LogLinesWith(const std::string& text) const {
+    std::ifstream log(home_ / "daemon.err");
+    size_t count = 0;
+    for (std::string line; std::getline(log, line);) {
+      count += line.find(text) != line.npos ? 1 : 0;
+    }
+    return count;
+  }
+
   void Write(const fs::path& name, const std::string& text) const {
     fs::create_directories((docs_ / name).parent_path());
     std::ofstream(docs_ / name) << text;
