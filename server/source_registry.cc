@@ -27,9 +27,6 @@ constexpr absl::Duration kRetryInterval = absl::Seconds(10);
 constexpr absl::Duration kFollowInterval = absl::Seconds(10);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
 
-// Passages that a list of sources looks through.
-constexpr size_t kMaxWaitingPassages = 100'000;
-
 absl::Status NotWatched(std::string_view collection, const fs::path& path) {
   return WithReason(absl::NotFoundError(absl::StrCat(
                         path.string(), " is not watched for collection \"",
@@ -496,7 +493,7 @@ SourceStatus SourceRegistry::Describe(const Source& source) const {
 }
 
 absl::StatusOr<std::vector<SourceStatus>> SourceRegistry::List(
-    std::string_view collection) {
+    std::string_view collection, size_t max_waiting) {
   if (!collection.empty()) {
     PITH_RETURN_IF_ERROR(collections_.FindOrReopen(collection).status());
   }
@@ -518,7 +515,7 @@ absl::StatusOr<std::vector<SourceStatus>> SourceRegistry::List(
       continue;
     }
     const absl::StatusOr<std::vector<WaitingDocument>> waiting =
-        handle->collection().ListWaiting(kMaxWaitingPassages);
+        handle->collection().ListWaiting(max_waiting);
     for (SourceStatus& status : statuses) {
       if (status.collection != name) {
         continue;

@@ -1,6 +1,7 @@
 #ifndef PITH_SERVER_SOURCE_REGISTRY_H_
 #define PITH_SERVER_SOURCE_REGISTRY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -90,8 +91,11 @@ class SourceRegistry {
                     const std::filesystem::path& path, Operation& operation)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Of one collection, or of all if it is empty; by collection and path.
-  absl::StatusOr<std::vector<SourceStatus>> List(std::string_view collection)
+  // Of one collection, or of all if it is empty; by collection and path. Looks
+  // through `max_waiting` passages of each collection that wait for their
+  // embedding: the pending and failed documents are counted among them.
+  absl::StatusOr<std::vector<SourceStatus>> List(std::string_view collection,
+                                                 size_t max_waiting)
       ABSL_LOCKS_EXCLUDED(registration_mutex_, mutex_);
 
   // Cancels what runs and joins the threads.
