@@ -13,6 +13,7 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
+#include "core/source/path_order.h"
 #include "core/source/source_list.h"
 #include "server/source_scan.h"
 

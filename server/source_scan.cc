@@ -21,6 +21,7 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/source/folder_walker.h"
+#include "core/source/path_order.h"
 #include "core/source/reconcile.h"
 #include "core/text/text_check.h"
 #include "server/convert.h"
@@ -271,7 +272,7 @@ class Reconciliation {
     if (!page.empty() && page[0].id == top) {
       PITH_RETURN_IF_ERROR(visit(page[0]));
     }
-    const std::string below = top.ends_with('/') ? top : top + '/';
+    const std::string below = PrefixBelow(top);
     std::optional<std::string> after;
     do {
       PITH_ASSIGN_OR_RETURN(page, collection_.List(below, after, kListPage));

@@ -23,6 +23,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/source/ignore_rules.h"
+#include "core/source/path_order.h"
 #include "core/source/reconcile.h"
 
 namespace pith {
@@ -97,7 +98,7 @@ class Walk {
         return CannotEnter(directory.path, scope.status(), /*is_root=*/i == 0);
       }
       directory.scope = *std::move(scope);
-      const std::string path = Join(directory.path, names[i]);
+      const std::string path = JoinPath(directory.path, names[i]);
       struct stat status {};
       if (::lstat(path.c_str(), &status) != 0) {
         if (errno != ENOENT && errno != ENOTDIR) {
@@ -163,11 +164,6 @@ class Walk {
   }
 
  private:
-  static std::string Join(const std::string& directory, std::string_view name) {
-    return absl::StrCat(directory, directory.ends_with('/') ? "" : "/",
-                        AbslView(name));
-  }
-
   // Nothing of a directory that cannot be entered is visited; without `root`
   // there is nothing at all.
   absl::Status CannotEnter(const std::string& directory,
@@ -185,7 +181,7 @@ class Walk {
   static absl::StatusOr<ScopePtr> ScopeOf(const std::string& directory,
                                           ScopePtr outer) {
     for (const std::string_view name : kIgnoreFileNames) {
-      const std::string path = Join(directory, name);
+      const std::string path = JoinPath(directory, name);
       // As git does, a link is not taken for an ignore file.
       struct stat status {};
       if (::lstat(path.c_str(), &status) != 0) {
@@ -306,7 +302,7 @@ class Walk {
       struct stat status {};
       if (::fstatat(directory_fd, next->d_name, &status, AT_SYMLINK_NOFOLLOW) !=
           0) {
-        visitor_.skipped(Join(directory, name), SkipReason::kUnreadable,
+        visitor_.skipped(JoinPath(directory, name), SkipReason::kUnreadable,
                          SystemMessage(errno));
         continue;
       }
@@ -342,7 +338,7 @@ class Walk {
     }
     const size_t first = pending->size();
     for (const DirectoryEntry& entry : *entries) {
-      const std::string path = Join(directory.path, entry.name);
+      const std::string path = JoinPath(directory.path, entry.name);
       if (SkipByName(path, entry, scope->get())) {
         continue;
       }
