@@ -17,6 +17,9 @@
 namespace pith {
 namespace {
 
+// Of a collection: reading more takes long while many files are new.
+constexpr size_t kMaxWaitingPassages = 1000;
+
 absl::StatusOr<int64_t> ResidentBytes() {
   // Pages: in all, resident, ... (proc(5)).
   PITH_ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/self/statm"));
@@ -64,7 +67,7 @@ grpc::ServerUnaryReactor* AdminServiceImpl::GetStatus(
           *response->add_collections() = ToProto(listing);
         }
         PITH_ASSIGN_OR_RETURN(const std::vector<SourceStatus> sources,
-                              sources_.List(""));
+                              sources_.List("", kMaxWaitingPassages));
         for (const SourceStatus& source : sources) {
           *response->add_sources() = ToProto(source);
         }

@@ -13,6 +13,7 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
+#include "core/source/path_order.h"
 #include "core/source/source_list.h"
 #include "server/source_scan.h"
 
@@ -26,9 +27,6 @@ namespace fs = std::filesystem;
 constexpr absl::Duration kRetryInterval = absl::Seconds(10);
 constexpr absl::Duration kFollowInterval = absl::Seconds(10);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(100);
-
-// Passages that a list of sources looks through.
-constexpr size_t kMaxWaitingPassages = 100'000;
 
 absl::Status NotWatched(std::string_view collection, const fs::path& path) {
   return WithReason(absl::NotFoundError(absl::StrCat(
@@ -134,15 +132,19 @@ void SourceRegistry::Drop(const SourcePtr& source) {
     source->scanning->Cancel();
   }
   sources_.erase(Key(source->collection, source->path));
+  RemoveWatches(source->path);
+}
+
+void SourceRegistry::RemoveWatches(const std::string& path) {
   if (watch_ == nullptr) {
     return;
   }
-  watch_->RemoveBelow(source->path);
-  // Other collections may want the same watches.
+  watch_->RemoveBelow(path);
+  const absl::Time now = absl::Now();
   for (const auto& [key, other] : sources_) {
-    if (IsAtOrBelow(other->path, source->path) ||
-        IsAtOrBelow(source->path, other->path)) {
-      other->next_reconcile = absl::Now();
+    if (IsAtOrBelow(other->path, path) || IsAtOrBelow(path, other->path)) {
+      // Unlike next_reconcile it outlasts a scan that runs.
+      other->hints.AddEverything(now);
     }
   }
   changed_.SignalAll();
@@ -161,7 +163,7 @@ void SourceRegistry::FollowCollections() {
   };
   std::vector<std::string> gone;
   for (const auto& [name, followed] : followed_) {
-    if (const auto handle = followed.lock();
+    if (const auto handle = followed.handle.lock();
         handle == nullptr || handle != handle_of(name)) {
       gone.push_back(name);
     }
@@ -180,33 +182,32 @@ void SourceRegistry::FollowCollections() {
     }
   }
   for (const auto& listing : listings) {
-    if (listing.handle == nullptr || followed_.contains(listing.name)) {
+    if (listing.handle == nullptr) {
       continue;
     }
-    followed_[listing.name] = listing.handle;
+    const auto [followed, is_new] =
+        followed_.try_emplace(listing.name, Followed{.handle = listing.handle});
+    if (!is_new && followed->second.read.ok()) {
+      continue;
+    }
     const absl::StatusOr<std::vector<std::string>> paths =
         ReadSourceList(listing.handle->collection());
     if (!paths.ok()) {
-      LOG(ERROR) << "collection \"" << listing.name
-                 << "\": its sources are not watched: " << paths.status();
+      LOG_IF(ERROR, paths.status() != followed->second.read)
+          << "collection \"" << listing.name
+          << "\": its sources are not watched yet: " << paths.status();
+      followed->second.read = paths.status();
       continue;
     }
+    followed->second.read = absl::OkStatus();
     MutexLock lock(mutex_);
     for (const std::string& path : *paths) {
-      Insert(listing.name, path, listing.handle, absl::Now());
+      // Watch may have inserted it meanwhile.
+      if (!sources_.contains(Key(listing.name, path))) {
+        Insert(listing.name, path, listing.handle, absl::Now());
+      }
     }
   }
-}
-
-std::vector<std::string> SourceRegistry::Paths(std::string_view collection) {
-  std::vector<std::string> paths;
-  MutexLock lock(mutex_);
-  for (const auto& [key, source] : sources_) {
-    if (key.first == collection) {
-      paths.push_back(key.second);
-    }
-  }
-  return paths;
 }
 
 absl::Status SourceRegistry::Watch(std::string_view collection,
@@ -223,7 +224,8 @@ absl::Status SourceRegistry::Watch(std::string_view collection,
                         collections_.FindOrReopen(collection));
   MutexLock registration(registration_mutex_);
   FollowCollections();
-  std::vector<std::string> paths = Paths(collection);
+  PITH_ASSIGN_OR_RETURN(std::vector<std::string> paths,
+                        ReadSourceList(handle->collection()));
   for (const std::string& other : paths) {
     if (other == path) {
       return absl::OkStatus();
@@ -255,7 +257,8 @@ absl::Status SourceRegistry::Unwatch(std::string_view collection,
                         collections_.FindOrReopen(collection));
   MutexLock registration(registration_mutex_);
   FollowCollections();
-  std::vector<std::string> paths = Paths(collection);
+  PITH_ASSIGN_OR_RETURN(std::vector<std::string> paths,
+                        ReadSourceList(handle->collection()));
   if (std::erase(paths, path.string()) == 0) {
     return NotWatched(collection, path);
   }
@@ -328,6 +331,7 @@ bool SourceRegistry::ReconcileNext() {
   SourcePtr next;
   std::vector<std::string> tops;
   std::optional<Operation> progress;
+  absl::Status last;
   {
     MutexLock lock(mutex_);
     while (true) {
@@ -358,9 +362,13 @@ bool SourceRegistry::ReconcileNext() {
     }
     progress.emplace("reconcile", next->collection, next->path);
     next->scanning = &*progress;
+    if (next->last_reconcile) {
+      last = next->last_reconcile->status;
+    }
   }
   const absl::Status status = RunScan(next, std::move(tops), *progress);
-  LOG_IF(WARNING, !status.ok() && !absl::IsCancelled(status))
+  // Once, and not at each try.
+  LOG_IF(WARNING, !status.ok() && !absl::IsCancelled(status) && status != last)
       << "collection \"" << next->collection << "\": reconcile " << next->path
       << ": " << status;
   return true;
@@ -382,7 +390,8 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
             if (watch_ == nullptr || !watching.ok()) {
               return;
             }
-            const absl::Status added = watch_->Add(folder.string());
+            const absl::Status added = watch_->Add(
+                folder.string(), /*is_root=*/folder == source->path);
             // The walk says what it cannot read.
             if (!absl::IsNotFound(added) && !absl::IsPermissionDenied(added)) {
               watching = added;
@@ -400,8 +409,8 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
   MutexLock lock(mutex_);
   source->scanning = nullptr;
   changed_.SignalAll();
-  if (source->removed && watch_ != nullptr) {
-    watch_->RemoveBelow(source->path);
+  if (source->removed) {
+    RemoveWatches(source->path);
   }
   if (result.ok() && complete) {
     source->skipped = std::move(result->skipped);
@@ -434,18 +443,23 @@ absl::Status SourceRegistry::Scan(Handle& handle, const fs::path& path,
   SourcePtr source;
   {
     MutexLock lock(mutex_);
-    const auto found =
-        sources_.find(Key(operation.collection(), path.string()));
-    if (found != sources_.end() &&
-        found->second->handle.lock().get() == &handle) {
-      source = found->second;
-      while (source->scanning != nullptr && !operation.cancelled()) {
-        changed_.WaitFor(mutex_, kPollInterval);
+    while (true) {
+      // It may be unwatched during the wait, and watched again.
+      const auto found =
+          sources_.find(Key(operation.collection(), path.string()));
+      if (found == sources_.end() ||
+          found->second->handle.lock().get() != &handle) {
+        break;
       }
       if (operation.cancelled()) {
         return absl::CancelledError("cancelled");
       }
-      source->scanning = &operation;
+      if (found->second->scanning == nullptr) {
+        source = found->second;
+        source->scanning = &operation;
+        break;
+      }
+      changed_.WaitFor(mutex_, kPollInterval);
     }
   }
   if (source == nullptr) {
@@ -480,7 +494,7 @@ SourceStatus SourceRegistry::Describe(const Source& source) const {
 }
 
 absl::StatusOr<std::vector<SourceStatus>> SourceRegistry::List(
-    std::string_view collection) {
+    std::string_view collection, size_t max_waiting) {
   if (!collection.empty()) {
     PITH_RETURN_IF_ERROR(collections_.FindOrReopen(collection).status());
   }
@@ -502,7 +516,7 @@ absl::StatusOr<std::vector<SourceStatus>> SourceRegistry::List(
       continue;
     }
     const absl::StatusOr<std::vector<WaitingDocument>> waiting =
-        handle->collection().ListWaiting(kMaxWaitingPassages);
+        handle->collection().ListWaiting(max_waiting);
     for (SourceStatus& status : statuses) {
       if (status.collection != name) {
         continue;

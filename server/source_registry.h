@@ -1,6 +1,7 @@
 #ifndef PITH_SERVER_SOURCE_REGISTRY_H_
 #define PITH_SERVER_SOURCE_REGISTRY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -90,8 +91,11 @@ class SourceRegistry {
                     const std::filesystem::path& path, Operation& operation)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Of one collection, or of all if it is empty; by collection and path.
-  absl::StatusOr<std::vector<SourceStatus>> List(std::string_view collection)
+  // Of one collection, or of all if it is empty; by collection and path. Looks
+  // through `max_waiting` passages of each collection that wait for their
+  // embedding: the pending and failed documents are counted among them.
+  absl::StatusOr<std::vector<SourceStatus>> List(std::string_view collection,
+                                                 size_t max_waiting)
       ABSL_LOCKS_EXCLUDED(registration_mutex_, mutex_);
 
   // Cancels what runs and joins the threads.
@@ -122,14 +126,22 @@ class SourceRegistry {
   };
   using SourcePtr = std::shared_ptr<Source>;
 
+  struct Followed {
+    std::weak_ptr<Handle> handle;
+    // Why its sources are not taken up: its list could not be read, which is
+    // tried again.
+    absl::Status read;
+  };
+
   // Takes up the sources of collections that were opened since the last call,
   // and drops those of deleted ones.
   void FollowCollections() ABSL_EXCLUSIVE_LOCKS_REQUIRED(registration_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void Drop(const SourcePtr& source) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of the sources of `collection`.
-  std::vector<std::string> Paths(std::string_view collection)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of what is no longer watched at `path`. Other sources that may want some of
+  // them are due, which brings those back.
+  void RemoveWatches(const std::string& path)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Insert(const std::string& collection, const std::string& path,
               const std::shared_ptr<Handle>& handle, absl::Time next_reconcile)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -156,8 +168,8 @@ class SourceRegistry {
 
   // Held while a collection's list of sources is changed; before mutex_.
   Mutex registration_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
-  // Whose sources are taken up.
-  absl::flat_hash_map<std::string, std::weak_ptr<Handle>> followed_
+  // By collection.
+  absl::flat_hash_map<std::string, Followed> followed_
       ABSL_GUARDED_BY(registration_mutex_);
 
   mutable Mutex mutex_;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/source/folder_walker.h"
+#include "core/source/path_order.h"
 #include "core/source/reconcile.h"
 #include "core/text/text_check.h"
 #include "server/convert.h"
@@ -270,7 +272,7 @@ class Reconciliation {
     if (!page.empty() && page[0].id == top) {
       PITH_RETURN_IF_ERROR(visit(page[0]));
     }
-    const std::string below = top.ends_with('/') ? top : top + '/';
+    const std::string below = PrefixBelow(top);
     std::optional<std::string> after;
     do {
       PITH_ASSIGN_OR_RETURN(page, collection_.List(below, after, kListPage));
@@ -395,7 +397,10 @@ class Reconciliation {
     absl::StatusOr<std::string> text = ReadFile(file.path, kMaxDocumentBytes);
     if (!text.ok()) {
       const std::string_view why = StdView(text.status().message());
-      if (absl::IsResourceExhausted(text.status())) {
+      // A process without descriptors has the code of a file over the limit.
+      std::error_code error;
+      const uintmax_t bytes = fs::file_size(file.path, error);
+      if (!error && bytes > kMaxDocumentBytes) {
         return skip(SkipReason::kTooLarge, why, std::nullopt);
       }
       if (!absl::IsNotFound(text.status())) {

@@ -19,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Of a collection, that a list of sources looks through.
+constexpr size_t kMaxWaitingPassages = 100'000;
+
 // Absolute, without ".", ".." and a slash at the end, which would make an empty
 // last part.
 absl::StatusOr<fs::path> NormalPath(const std::string& text) {
@@ -100,8 +103,9 @@ grpc::ServerUnaryReactor* SourcesServiceImpl::ListSources(
     v1::ListSourcesResponse* response) {
   return RunUnary(
       context, executor_, [=, this](const CallContext&) -> absl::Status {
-        PITH_ASSIGN_OR_RETURN(const std::vector<SourceStatus> sources,
-                              sources_.List(request->collection()));
+        PITH_ASSIGN_OR_RETURN(
+            const std::vector<SourceStatus> sources,
+            sources_.List(request->collection(), kMaxWaitingPassages));
         for (const SourceStatus& source : sources) {
           *response->add_sources() = ToProto(source);
         }

@@ -65,8 +65,8 @@ std::string LastReconcile(const v1::Source& source) {
   const std::string ago =
       absl::StrCat(FormatSeconds(Age(last.start_time())), " ago");
   if (last.has_error()) {
-    return absl::StrCat("failed ", ago,
-                        ", nothing was deleted: ", ReasonText(last.error()));
+    return absl::StrCat("failed ", ago, " with ", FormatCount(last.removed()),
+                        " removed: ", ReasonText(last.error()));
   }
   return absl::StrCat(
       ago, " in ", FormatSeconds(FromProto(last.duration())), ": ",

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/source/skipped_files.h"
+#include "core/source/path_order.h"
 
 namespace pith {
 

@@ -15,7 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "core/base/string_view.h"
+#include "core/source/path_order.h"
 
 namespace pith {
 namespace {
@@ -51,7 +51,7 @@ absl::StatusOr<std::unique_ptr<DirectoryWatch>> DirectoryWatch::Create(
       new DirectoryWatch(std::move(inotify), std::move(wake), max_directories));
 }
 
-absl::Status DirectoryWatch::Add(const std::string& directory) {
+absl::Status DirectoryWatch::Add(const std::string& directory, bool is_root) {
   MutexLock lock(mutex_);
   const auto known = by_path_.find(directory);
   if (max_directories_ && by_path_.size() >= *max_directories_ &&
@@ -61,7 +61,8 @@ absl::Status DirectoryWatch::Add(const std::string& directory) {
                      " folders are watched already, the configured limit"));
   }
   const int watch =
-      ::inotify_add_watch(inotify_.get(), directory.c_str(), kEvents);
+      ::inotify_add_watch(inotify_.get(), directory.c_str(),
+                          is_root ? kEvents : kEvents | IN_DONT_FOLLOW);
   if (watch < 0) {
     if (errno == ENOSPC) {
       return absl::ResourceExhaustedError(
@@ -98,7 +99,7 @@ void DirectoryWatch::RemoveBelowLocked(const std::string& path) {
   if (const auto found = by_path_.find(path); found != by_path_.end()) {
     RemoveLocked(found);
   }
-  const std::string below = path.ends_with('/') ? path : path + '/';
+  const std::string below = PrefixBelow(path);
   for (auto it = by_path_.lower_bound(below);
        it != by_path_.end() && it->first.starts_with(below);) {
     RemoveLocked(it++);
@@ -181,8 +182,7 @@ void DirectoryWatch::Take(std::string_view events, Changes& changes) {
     if (name.starts_with('.')) {
       continue;
     }
-    std::string path = absl::StrCat(
-        directory, directory.ends_with('/') ? "" : "/", AbslView(name));
+    std::string path = JoinPath(directory, name);
     if ((event.mask & IN_ISDIR) != 0 && (event.mask & IN_MOVED_FROM) != 0) {
       RemoveBelowLocked(path);
     }

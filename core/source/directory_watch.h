@@ -30,10 +30,12 @@ class DirectoryWatch {
   static absl::StatusOr<std::unique_ptr<DirectoryWatch>> Create(
       std::optional<size_t> max_directories);
 
-  // Watches `directory`, under this path if it was watched under another.
-  // Changes made after the return are heard of. kResourceExhausted at the limit
-  // of watches, kNotFound, kPermissionDenied and others as the system says.
-  absl::Status Add(const std::string& directory) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Watches `directory`, under this path if it was watched under another; a
+  // link to one only if `is_root`. Changes made after the return are heard of.
+  // kResourceExhausted at the limit of watches, kNotFound, kPermissionDenied
+  // and others as the system says.
+  absl::Status Add(const std::string& directory, bool is_root)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // No longer watches `path` and the directories below it.
   void RemoveBelow(const std::string& path) ABSL_LOCKS_EXCLUDED(mutex_);

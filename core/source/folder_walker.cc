@@ -23,6 +23,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/source/ignore_rules.h"
+#include "core/source/path_order.h"
 #include "core/source/reconcile.h"
 
 namespace pith {
@@ -80,17 +81,24 @@ class Walk {
       : options_(options), visitor_(visitor), start_(absl::Now()) {}
 
   absl::Status Run(const std::string& root) {
-    return RunFrom({root, ScopesAbove(root)}, /*is_root=*/true);
+    PITH_ASSIGN_OR_RETURN(ScopePtr scope, ScopesAbove(root));
+    return RunFrom({root, std::move(scope)}, /*is_root=*/true);
   }
 
   // As Run, restricted to the path whose parts below `root` are `names`, of
   // which there is one or more.
   absl::Status RunBelow(const std::string& root,
                         const std::vector<std::string>& names) {
-    Directory directory = {root, ScopesAbove(root)};
+    PITH_ASSIGN_OR_RETURN(ScopePtr above, ScopesAbove(root));
+    Directory directory = {root, std::move(above)};
     for (size_t i = 0; i < names.size(); ++i) {
-      directory.scope = ScopeOf(directory.path, std::move(directory.scope));
-      const std::string path = Join(directory.path, names[i]);
+      absl::StatusOr<ScopePtr> scope =
+          ScopeOf(directory.path, std::move(directory.scope));
+      if (!scope.ok()) {
+        return CannotEnter(directory.path, scope.status(), /*is_root=*/i == 0);
+      }
+      directory.scope = *std::move(scope);
+      const std::string path = JoinPath(directory.path, names[i]);
       struct stat status {};
       if (::lstat(path.c_str(), &status) != 0) {
         if (errno != ENOENT && errno != ENOTDIR) {
@@ -156,26 +164,41 @@ class Walk {
   }
 
  private:
-  static std::string Join(const std::string& directory, std::string_view name) {
-    return absl::StrCat(directory, directory.ends_with('/') ? "" : "/",
-                        AbslView(name));
+  // Nothing of a directory that cannot be entered is visited; without `root`
+  // there is nothing at all.
+  absl::Status CannotEnter(const std::string& directory,
+                           const absl::Status& why, bool is_root) {
+    if (is_root) {
+      return why;
+    }
+    visitor_.skipped(directory, SkipReason::kUnreadable,
+                     StdView(why.message()));
+    return absl::OkStatus();
   }
 
-  // `outer` with the ignore files of `directory` in front.
-  ScopePtr ScopeOf(const std::string& directory, ScopePtr outer) {
+  // `outer` with the ignore files of `directory` in front. An error if one of
+  // them cannot be read: what it keeps out is not known.
+  static absl::StatusOr<ScopePtr> ScopeOf(const std::string& directory,
+                                          ScopePtr outer) {
     for (const std::string_view name : kIgnoreFileNames) {
-      const std::string path = Join(directory, name);
+      const std::string path = JoinPath(directory, name);
       // As git does, a link is not taken for an ignore file.
       struct stat status {};
-      if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+      if (::lstat(path.c_str(), &status) != 0) {
+        if (errno != ENOENT && errno != ENOTDIR) {
+          return ErrnoStatus(errno, "stat", path);
+        }
         continue;
       }
-      absl::StatusOr<std::string> content = ReadFile(path, kMaxIgnoreFileBytes);
-      if (!content.ok()) {
-        visitor_.skipped(path, SkipReason::kUnreadable,
-                         StdView(content.status().message()));
+      if (!S_ISREG(status.st_mode)) {
         continue;
       }
+      const absl::StatusOr<std::string> content =
+          ReadFile(path, kMaxIgnoreFileBytes);
+      if (absl::IsNotFound(content.status())) {
+        continue;
+      }
+      PITH_RETURN_IF_ERROR(content.status());
       IgnoreRules rules = IgnoreRules::Parse(*content);
       if (!rules.empty()) {
         outer = std::make_shared<const IgnoreScope>(
@@ -190,7 +213,7 @@ class Walk {
 
   // Of the directories from the one that holds .git down to the parent of
   // `root`; null if none holds it.
-  ScopePtr ScopesAbove(const std::string& root) {
+  static absl::StatusOr<ScopePtr> ScopesAbove(const std::string& root) {
     std::vector<std::string> directories;
     bool in_repository = false;
     for (fs::path directory = root;; directory = directory.parent_path()) {
@@ -209,7 +232,7 @@ class Walk {
     ScopePtr scope;
     if (in_repository) {
       for (auto it = directories.rbegin(); it != directories.rend(); ++it) {
-        scope = ScopeOf(*it, std::move(scope));
+        PITH_ASSIGN_OR_RETURN(scope, ScopeOf(*it, std::move(scope)));
       }
     }
     return scope;
@@ -279,7 +302,7 @@ class Walk {
       struct stat status {};
       if (::fstatat(directory_fd, next->d_name, &status, AT_SYMLINK_NOFOLLOW) !=
           0) {
-        visitor_.skipped(Join(directory, name), SkipReason::kUnreadable,
+        visitor_.skipped(JoinPath(directory, name), SkipReason::kUnreadable,
                          SystemMessage(errno));
         continue;
       }
@@ -306,24 +329,23 @@ class Walk {
     const absl::StatusOr<std::vector<DirectoryEntry>> entries =
         Read(directory.path, is_root);
     if (!entries.ok()) {
-      if (is_root) {
-        return entries.status();
-      }
-      visitor_.skipped(directory.path, SkipReason::kUnreadable,
-                       StdView(entries.status().message()));
-      return absl::OkStatus();
+      return CannotEnter(directory.path, entries.status(), is_root);
     }
-    const ScopePtr scope = ScopeOf(directory.path, directory.scope);
+    const absl::StatusOr<ScopePtr> scope =
+        ScopeOf(directory.path, directory.scope);
+    if (!scope.ok()) {
+      return CannotEnter(directory.path, scope.status(), is_root);
+    }
     const size_t first = pending->size();
     for (const DirectoryEntry& entry : *entries) {
-      const std::string path = Join(directory.path, entry.name);
-      if (SkipByName(path, entry, scope.get())) {
+      const std::string path = JoinPath(directory.path, entry.name);
+      if (SkipByName(path, entry, scope->get())) {
         continue;
       }
       if (S_ISREG(entry.type)) {
         PITH_RETURN_IF_ERROR(VisitFile(path, entry));
       } else if (S_ISDIR(entry.type)) {
-        pending->push_back({path, scope});
+        pending->push_back({path, *scope});
       } else {
         SkipByType(path, entry);
       }

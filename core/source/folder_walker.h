@@ -54,8 +54,10 @@ struct WalkVisitor {
 // below, later rules win over earlier ones, the deeper file over the shallower,
 // .pithignore over .gitignore; a directory that is ignored is not entered.
 // Ignore files of the directories above `root` count up to the one that holds
-// .git, as in git. kNotFound or kPermissionDenied if `root` itself cannot be
-// read; kCancelled if the visitor stopped the walk.
+// .git, as in git. A directory with an ignore file that cannot be read is not
+// entered, as one that cannot be read itself; for those above, `root` is not.
+// kNotFound, kPermissionDenied or what else the system says if `root` cannot be
+// entered; kCancelled if the visitor stopped the walk.
 absl::Status WalkFolder(const std::filesystem::path& root,
                         const FolderWalkOptions& options,
                         const WalkVisitor& visitor);

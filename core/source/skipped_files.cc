@@ -2,15 +2,10 @@
 
 #include <utility>
 
+#include "core/source/path_order.h"
 #include "core/source/reconcile.h"
 
 namespace pith {
-
-bool IsAtOrBelow(std::string_view path, std::string_view top) {
-  return path.starts_with(top) &&
-         (path.size() == top.size() || top.ends_with('/') ||
-          path[top.size()] == '/');
-}
 
 void SkippedFiles::Add(std::string path, Entry entry) {
   if (entries_.size() >= kMaxEntries && !entries_.contains(path)) {
@@ -33,7 +28,7 @@ void SkippedFiles::Replace(std::span<const std::string> tops,
                            SkippedFiles found) {
   for (const std::string& top : tops) {
     entries_.erase(top);
-    const std::string below = top.ends_with('/') ? top : top + '/';
+    const std::string below = PrefixBelow(top);
     auto end = entries_.lower_bound(below);
     const auto begin = end;
     while (end != entries_.end() && end->first.starts_with(below)) {

@@ -13,9 +13,6 @@
 
 namespace pith {
 
-// Whether `path` is `top` or lies below it.
-bool IsAtOrBelow(std::string_view path, std::string_view top);
-
 // What scans of one source did not index, and why, so that it can be told and
 // a file that holds no text is not read again until it changes. Bounded:
 // entries beyond kMaxEntries are only counted, and their files are read again
@@ -46,8 +43,8 @@ class SkippedFiles {
   const Entry* FindUnchanged(const std::string& path,
                              const FileStamp& stamp) const;
 
-  // Replaces what is known at or below `tops` by `found`. Of paths that are only
-  // counted it is not known where they lie: they stay.
+  // Replaces what is known at or below `tops` by `found`. Of paths that are
+  // only counted it is not known where they lie: they stay.
   void Replace(std::span<const std::string> tops, SkippedFiles found);
 
   size_t count() const;

@@ -170,6 +170,15 @@ class WatchTest : public testing::Test {
     return testing::AssertionFailure() << last.DebugString();
   }
 
+  size_t LogLinesWith(const std::string& text) const {
+    std::ifstream log(home_ / "daemon.err");
+    size_t count = 0;
+    for (std::string line; std::getline(log, line);) {
+      count += line.find(text) != line.npos ? 1 : 0;
+    }
+    return count;
+  }
+
   void Write(const fs::path& name, const std::string& text) const {
     fs::create_directories((docs_ / name).parent_path());
     std::ofstream(docs_ / name) << text;
@@ -335,8 +344,14 @@ TEST_F(WatchTest, WithoutTheFolderItsDocumentsStay) {
               HasSubstr("No such file"));
   EXPECT_EQ(Documents(), (Texts{{"a.txt", "river"}}));
   const ProcessResult shown = Pith({"sources"});
-  EXPECT_THAT(shown.out, AllOf(HasSubstr("nothing was deleted"),
-                               HasSubstr("No such file")));
+  EXPECT_THAT(shown.out,
+              AllOf(HasSubstr("with 0 removed: "), HasSubstr("No such file")));
+  // Once, though it is tried again.
+  const auto first = Source().last_reconcile().start_time().seconds();
+  EXPECT_TRUE(SourceBecomes([first](const v1::Source& source) {
+    return source.last_reconcile().start_time().seconds() > first + 2;
+  }));
+  EXPECT_EQ(LogLinesWith(": reconcile "), 1u);
   // A restart does not forget it.
   Stop();
   Start({"--reconcile-interval", "1"});

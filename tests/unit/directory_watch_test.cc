@@ -34,7 +34,7 @@ class DirectoryWatchTest : public testing::Test {
   }
 
   void Add(const fs::path& directory) {
-    EXPECT_OK(watch_->Add(directory.string()));
+    EXPECT_OK(watch_->Add(directory.string(), false));
   }
   static void Write(const fs::path& path, const std::string& text = "text") {
     std::ofstream(path) << text;
@@ -192,21 +192,32 @@ TEST_F(DirectoryWatchTest, TheLimitIsKeptAndSaid) {
   for (const char* name : {"a", "b", "c"}) {
     fs::create_directory(root_ / name);
   }
-  EXPECT_OK((*watch)->Add(root_ / "a"));
-  EXPECT_OK((*watch)->Add(root_ / "b"));
-  EXPECT_THAT((*watch)->Add(root_ / "c"),
+  EXPECT_OK((*watch)->Add(root_ / "a", false));
+  EXPECT_OK((*watch)->Add(root_ / "b", false));
+  EXPECT_THAT((*watch)->Add(root_ / "c", false),
               StatusIs(absl::StatusCode::kResourceExhausted,
                        "2 folders are watched already"));
-  EXPECT_OK((*watch)->Add(root_ / "a"));
+  EXPECT_OK((*watch)->Add(root_ / "a", false));
   (*watch)->RemoveBelow(root_ / "a");
-  EXPECT_OK((*watch)->Add(root_ / "c"));
+  EXPECT_OK((*watch)->Add(root_ / "c", false));
+}
+
+TEST_F(DirectoryWatchTest, OnlyTheRootMayBeALink) {
+  fs::create_directory(root_ / "sub");
+  fs::create_directory_symlink("sub", root_ / "link");
+  EXPECT_THAT(watch_->Add(root_ / "link", false),
+              StatusIs(absl::StatusCode::kNotFound, "link"));
+  EXPECT_OK(watch_->Add(root_ / "link", true));
+  Hear();
+  Write(root_ / "sub" / "a");
+  EXPECT_EQ(Hear(), std::set<std::string>{root_ / "link" / "a"});
 }
 
 TEST_F(DirectoryWatchTest, WhatIsNoDirectoryIsAnError) {
-  EXPECT_THAT(watch_->Add(root_ / "none"),
+  EXPECT_THAT(watch_->Add(root_ / "none", false),
               StatusIs(absl::StatusCode::kNotFound, "none"));
   Write(root_ / "file");
-  EXPECT_FALSE(watch_->Add(root_ / "file").ok());
+  EXPECT_FALSE(watch_->Add(root_ / "file", false).ok());
 }
 
 TEST_F(DirectoryWatchTest, AFullQueueIsSaid) {

@@ -316,6 +316,26 @@ TEST_F(FolderWalkerTest, GoesOnBehindWhatItMayNotRead) {
   ASSERT_EQ(::chmod((root_ / "a").c_str(), 0700), 0);
 }
 
+// What it keeps out is not known.
+TEST_F(FolderWalkerTest, ADirectoryWithoutItsRulesIsNotEntered) {
+  Write("a/.gitignore");
+  Write("a/sub/file");
+  Write("b/file");
+  // Beyond the limit: not even root can read it.
+  fs::resize_file(root_ / "a/.gitignore", (uintmax_t{16} << 20) + 1);
+  EXPECT_OK(Walk(root_));
+  EXPECT_THAT(files_, ElementsAre("b/file"));
+  EXPECT_THAT(skipped_, ElementsAre(std::pair("a", SkipReason::kUnreadable)));
+  EXPECT_THAT(details_, ElementsAre(testing::HasSubstr("a/.gitignore")));
+  EXPECT_OK(Walk(root_, root_ / "a/sub/file"));
+  EXPECT_THAT(files_, IsEmpty());
+  EXPECT_THAT(skipped_, ElementsAre(std::pair("a", SkipReason::kUnreadable)));
+  EXPECT_FALSE(Walk(root_ / "a").ok());
+  EXPECT_FALSE(Walk(root_ / "a", root_ / "a/sub").ok());
+  fs::create_directory(root_ / "a/.git");
+  EXPECT_FALSE(Walk(root_ / "a/sub").ok());
+}
+
 TEST_F(FolderWalkerTest, GoesOnBehindATreeTooDeepToOpen) {
   const fs::path before = fs::current_path();
   fs::current_path(root_);

@@ -17,14 +17,6 @@ MATCHER_P4(IsGroup, reason, count, example, detail, "") {
          arg.example == example && arg.detail == detail;
 }
 
-TEST(SkippedFilesTest, PathsLieBelowWholeNamesOnly) {
-  EXPECT_TRUE(IsAtOrBelow("/a", "/a"));
-  EXPECT_TRUE(IsAtOrBelow("/a/b", "/a"));
-  EXPECT_FALSE(IsAtOrBelow("/ab", "/a"));
-  EXPECT_FALSE(IsAtOrBelow("/", "/a"));
-  EXPECT_TRUE(IsAtOrBelow("/a", "/"));
-}
-
 TEST(SkippedFilesTest, GroupsCountAndNameTheFirst) {
   SkippedFiles files;
   files.Add("/b", {.reason = "binary", .detail = "of b"});

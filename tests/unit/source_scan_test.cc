@@ -1,11 +1,13 @@
 #include "server/source_scan.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -59,7 +61,9 @@ class SourceScanTest : public testing::Test {
   }
 
   // Of everything, or of what lies below the root by these names.
-  v1::AddSourceProgress Scan(const std::vector<std::string>& names = {}) {
+  v1::AddSourceProgress Scan(
+      const std::vector<std::string>& names = {},
+      const std::function<void(const fs::path&)>& folder = nullptr) {
     Operation operation("op", "test", root_.string());
     std::vector<std::string> tops;
     for (const std::string& name : names) {
@@ -69,7 +73,8 @@ class SourceScanTest : public testing::Test {
       tops.push_back(root_.string());
     }
     auto result = ReconcileSource(
-        *collection_, {.root = root_, .tops = tops, .known = skipped_},
+        *collection_,
+        {.root = root_, .tops = tops, .folder = folder, .known = skipped_},
         operation);
     EXPECT_OK(result);
     if (result.ok()) {
@@ -271,6 +276,46 @@ TEST_F(SourceScanTest, APartIsScannedAloneAndSkippedInIt) {
   EXPECT_THAT(Documents(), ElementsAre("b/x", "c/y"));
   Scan();
   EXPECT_THAT(Documents(), ElementsAre("c/y", "d/y"));
+}
+
+TEST_F(SourceScanTest, WithoutDescriptorsNothingIsDeleted) {
+  Write("a", "first");
+  Write("sub/b", "second");
+  Scan();
+  ASSERT_OK(WaitSearchable(*collection_));
+  Write("a", "first, edited");
+  rlimit limit;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  // When "a" is found and neither it nor "sub" is read.
+  EXPECT_EQ(Scan({},
+                 [&](const fs::path& folder) {
+                   const rlimit none = {0, limit.rlim_max};
+                   if (folder == Path("sub")) {
+                     PCHECK(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+                   }
+                 })
+                .removed(),
+            0);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(result_.kept_unreadable, 2);
+  EXPECT_EQ(Text("a"), "first");
+  EXPECT_EQ(Scan().updated(), 1);
+  EXPECT_THAT(Documents(), ElementsAre("a", "sub/b"));
+}
+
+TEST_F(SourceScanTest, AFileThatOutgrowsTheLimitGoes) {
+  Write("a", "first");
+  fs::create_directory(Path("sub"));
+  Scan();
+  SetAge("a", absl::Hours(2));
+  const v1::AddSourceProgress grown = Scan({}, [&](const fs::path& folder) {
+    // When "a" is found.
+    if (folder == Path("sub")) {
+      fs::resize_file(Path("a"), kMaxDocumentBytes + 1);
+    }
+  });
+  EXPECT_EQ(grown.skipped_by_reason().at("too_large"), 1);
+  EXPECT_EQ(grown.removed(), 1);
 }
 
 TEST_F(SourceScanTest, WithoutItsRootNothingIsDeleted) {
