@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 """Uses a daemon for a while as people do, and watches whether its memory grows.
 
-A collection of FOLDER's files is edited, searched and compacted, others come and
-go, and a worker is killed now and then. Prints a line of JSON a round with what
-daemon and workers hold in memory, and one at the end.
+A collection of FOLDER's text files is edited, searched and compacted, others come
+and go, and a worker is killed now and then. Prints a line of JSON a round with
+what daemon and workers hold in memory, and one at the end.
 
 Exit code 0 if memory was flat: in the last third of the time the daemon and the
-largest worker held at most a tenth and 8 MB more than in the middle third. 1 if
-it was not, or if a command failed.
+largest worker held at most a tenth and 8 MB more than in the middle third; of
+fewer than nine rounds nothing is said. 1 if it was not, or if a command failed.
 
-    benchmarks/soak.py --bin build/release/bin --model MODEL ../shared/til
+    benchmarks/corpus_to_files.py ../shared/data/til_notes/corpus.jsonl.zst /tmp/til
+    benchmarks/soak.py --bin build/release/bin --model MODEL /tmp/til
 """
 
 import argparse
+import atexit
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +29,7 @@ import time
 
 KILL_EVERY = 7  # rounds
 COMPACT_EVERY = 5
+LEAST_ROUNDS = 9  # to judge memory by
 
 
 def resident_mb(pid):
@@ -80,16 +84,20 @@ def main():
     options = parser.parse_args()
     chance = random.Random(options.seed)
 
+    if not options.folder.is_dir():
+        sys.exit(f"{options.folder} is no folder")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="pith-soak-"))
     source = directory / "source"
     shutil.copytree(options.folder, source)
     files = [path for path in sorted(source.rglob("*")) if path.is_file()]
     words = [word for path in files[:200]
-             for word in path.read_text(errors="replace").split()[:20]]
+             for word in re.findall("[a-z]+", path.read_text(errors="replace")[:400])]
     if not words:
+        shutil.rmtree(directory)
         sys.exit(f"{options.folder} has no text")
 
     daemon = Daemon(options, directory)
+    atexit.register(daemon.process.kill)
     pid = daemon.process.pid
     start = time.time()
     rounds = []
@@ -134,12 +142,14 @@ def main():
 
     third = max(1, len(rounds) // 3)
     before, after = most(rounds[-2 * third:-third] or rounds), most(rounds[-third:])
-    flat = all(late <= 1.1 * early + 8 for early, late in zip(before, after))
+    flat = None
+    if len(rounds) >= LEAST_ROUNDS:
+        flat = all(late <= 1.1 * early + 8 for early, late in zip(before, after))
     print(json.dumps({"benchmark": "soak", "seconds": round(time.time() - start), "rounds": len(rounds),
                       "searches": searches, "workers_killed": kills,
                       "daemon_mb": [before[0], after[0]], "largest_worker_mb": [before[1], after[1]],
                       "flat": flat, "failures": daemon.failures[:10]}))
-    if daemon.failures or not flat:
+    if daemon.failures or flat is False:
         print(f"kept: {directory}", file=sys.stderr)
         return 1
     shutil.rmtree(directory)

@@ -501,6 +501,12 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
   SetPhase(operation, v1::AddSourceProgress::PHASE_EMBEDDING);
   uint64_t embedded = 0;
   absl::Time last_progress = absl::Now();
+  // Some may wait since an earlier operation, which this one waits for, too.
+  operation.Update([pending = collection.GetStatus().counts.pending](
+                       v1::AddSourceProgress& progress) {
+    progress.set_passages_to_embed(
+        std::max(progress.passages_to_embed(), static_cast<int64_t>(pending)));
+  });
   while (true) {
     const CollectionStatus status = collection.GetStatus();
     const uint64_t waiting = status.counts.pending - status.failed_passages;

@@ -217,12 +217,13 @@ void Define(CLI::App& app, CommandLine& line) {
                    "97 bytes, half as much to embed again")
       ->check(CLI::IsMember({"minimal", "balanced", "fast"}));
   create
-      ->add_option("--vectors", line.create.vectors,
-                   "Where exact vectors come from. recompute: the model, "
-                   "nothing is stored (default, unless recomputing costs "
-                   "money); f16, i8: stored, two or one bytes a dimension and "
-                   "passage; hubs: stored for the 2 % that graphs of large "
-                   "segments lead to most")
+      ->add_option(
+          "--vectors", line.create.vectors,
+          "Where exact vectors come from. recompute: the model, "
+          "nothing is stored (default, unless recomputing costs "
+          "money); f16, i8: stored, two or one bytes a dimension and "
+          "passage; hubs: stored for 2 % of a segment's passages, from "
+          "200,000 on")
       ->check(CLI::IsMember({"recompute", "f16", "i8", "hubs"}));
   AddCommand(*collection, line, "list", "List collections", ListCollections);
   AddCommand(*collection, line, "delete",

@@ -30,11 +30,6 @@ constexpr size_t kMaxIndexedInFlight = 2;
 // one by one.
 constexpr int kMaxUnavailable = 3;
 
-// The store is settled once what was written since the last time exceeds this
-// and this part of all text, so that the cost stays proportional to the writes.
-constexpr uint64_t kMinUnsettledBytes = 64 << 10;
-constexpr uint64_t kUnsettledPart = 8;
-
 // Errors that are about the passages at hand, and will come back with them. All
 // others may pass: trying again later is worth it.
 bool IsAboutPassages(const absl::Status& status) {

@@ -578,6 +578,11 @@ class Collection {
   uint64_t embedded_passages_ ABSL_GUARDED_BY(mutex_) = 0;
   // Of the current hubs those whose vectors may not be stored yet.
   std::vector<PassageId> hubs_ ABSL_GUARDED_BY(mutex_);
+  // The store is settled once what was written since the last time exceeds this
+  // and this part of all text, so that the cost stays proportional to the
+  // writes.
+  static constexpr uint64_t kMinUnsettledBytes = 64 << 10;
+  static constexpr uint64_t kUnsettledPart = 8;
   // Bytes of text and codes written since the store was last settled.
   uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters_

@@ -257,6 +257,13 @@ void Collection::RunSealer() {
           << "\": sealing failed: " << result.status();
       sealing_error_ = result.status();
     }
+    if (request != nullptr && result.ok() &&
+        result->replaced_segments + result->sealed_passages > 0) {
+      // What was asked for is fewer bytes: the store gives back what codes
+      // left.
+      unsettled_bytes_ += kMinUnsettledBytes + counts_.text_bytes;
+      work_changed_.SignalAll();
+    }
     if (request != nullptr) {
       request->result = std::move(result);
       compact_requests_.pop_front();

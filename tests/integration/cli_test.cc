@@ -772,6 +772,7 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   world_.collections["default"].set_code_profile(v1::CODE_PROFILE_FAST);
   world_.collections["default"].set_vector_source(v1::VECTOR_SOURCE_STORED_I8);
   world_.collections["default"].set_segments(3);
+  world_.collections["default"].set_codebooks(2);
   world_.collections["default"].set_sealed_passages(45'678);
   world_.collections["default"].set_dead_passages(91);
   world_.collections["default"].set_delta_passages(2345);
