@@ -799,8 +799,8 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
                       "left\n"),
             HasSubstr("running     compact default: building the graph of "
                       "48,023 passages\n"),
-            HasSubstr("default     fast       i8         3  45,678       91  "
-                      "2,345"),
+            HasSubstr("default     fast       i8         3          2  45,678   "
+                      "    91  2,345"),
             HasSubstr("cache       321 vectors, 300.0 kB of 16.0 MB, 1,500 "
                       "hits in 2,000 lookups (75 %)\n"),
             Not(HasSubstr("unknown")),
