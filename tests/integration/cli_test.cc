@@ -791,21 +791,22 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(
       result.out,
-      AllOf(HasSubstr("pid 1234"), HasSubstr("1,234"), HasSubstr("45 %"),
-            HasSubstr("  317  "),
-            HasSubstr("default embedding failed: RESOURCE_EXHAUSTED: the "
-                      "worker ran out of memory\n"),
-            HasSubstr("default sealing failed: RESOURCE_EXHAUSTED: no space "
-                      "left\n"),
-            HasSubstr("running     compact default: building the graph of "
-                      "48,023 passages\n"),
-            HasSubstr("default     fast       i8         3          2  45,678   "
-                      "    91  2,345"),
-            HasSubstr("cache       321 vectors, 300.0 kB of 16.0 MB, 1,500 "
-                      "hits in 2,000 lookups (75 %)\n"),
-            Not(HasSubstr("unknown")),
-            HasSubstr("broken cannot be served: DATA_LOSS: bad "
-                      "block")));
+      AllOf(
+          HasSubstr("pid 1234"), HasSubstr("1,234"), HasSubstr("45 %"),
+          HasSubstr("  317  "),
+          HasSubstr("default embedding failed: RESOURCE_EXHAUSTED: the "
+                    "worker ran out of memory\n"),
+          HasSubstr("default sealing failed: RESOURCE_EXHAUSTED: no space "
+                    "left\n"),
+          HasSubstr("running     compact default: building the graph of "
+                    "48,023 passages\n"),
+          HasSubstr("default     fast       i8         3          2  45,678   "
+                    "    91  2,345"),
+          HasSubstr("cache       321 vectors, 300.0 kB of 16.0 MB, 1,500 "
+                    "hits in 2,000 lookups (75 %)\n"),
+          Not(HasSubstr("unknown")),
+          HasSubstr("broken cannot be served: DATA_LOSS: bad "
+                    "block")));
   EXPECT_EQ(ParseJson(Run({"status", "--json"}).out)["pid"], 1234);
 }
 
