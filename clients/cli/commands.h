@@ -95,7 +95,7 @@ struct CreateCollectionOptions {
   bool no_context = false;
   // "minimal", "balanced" or "fast"; empty: the daemon's default.
   std::string profile;
-  // "recompute", "f16" or "i8"; empty: the daemon's default.
+  // "recompute", "f16", "i8" or "hubs"; empty: the daemon's default.
   std::string vectors;
 };
 absl::StatusOr<Outcome> CreateCollection(
@@ -104,7 +104,8 @@ absl::StatusOr<Outcome> ListCollections(const Invocation& invocation);
 absl::StatusOr<Outcome> DeleteCollection(const Invocation& invocation,
                                          const std::string& name);
 
-// Seals all passages of the collection into one segment.
+// Seals all passages of the collection: into one segment for each codebook, or
+// with `recompute` into one with a new codebook.
 absl::StatusOr<Outcome> Compact(const Invocation& invocation, bool recompute);
 
 absl::StatusOr<Outcome> ListModels(const Invocation& invocation);

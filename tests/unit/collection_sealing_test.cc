@@ -105,6 +105,16 @@ class CollectionSealingTest : public testing::Test {
     ASSERT_OK(Open());
   }
 
+  // An empty collection of its own, which sealing is worth from kEnough on.
+  void StartAnewWith(VectorSource source) {
+    collection_.reset();
+    fs::remove_all(temp_.path() / "store");
+    config_.vector_source = source;
+    ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
+                                   EncodeCollectionConfig(config_), shared_));
+    AllowSealing(kEnough);
+  }
+
   // With documents 0 to kEnough, sealed. Training takes a second, so the first
   // test that wants it keeps a copy for the others.
   void StartSealed() {
@@ -267,12 +277,7 @@ TEST_F(CollectionSealingTest, TheDeltaIsSealedByItselfWhenItIsLarge) {
 
 // A code moves to a segment; its vector stays in the store.
 TEST_F(CollectionSealingTest, StoredVectorsOutliveTheirCodesInTheDelta) {
-  collection_.reset();
-  fs::remove_all(temp_.path() / "store");
-  config_.vector_source = VectorSource::kStoredI8;
-  ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
-                                 EncodeCollectionConfig(config_), shared_));
-  AllowSealing(kEnough);
+  StartAnewWith(VectorSource::kStoredI8);
   Put(0, kEnough);
   ASSERT_OK(Compact());
   ASSERT_OK(collection_->DeleteAndWait({"doc3"}));
@@ -296,13 +301,8 @@ TEST_F(CollectionSealingTest, StoredVectorsOutliveTheirCodesInTheDelta) {
 }
 
 TEST_F(CollectionSealingTest, VectorsOfHubsAloneAreStored) {
-  collection_.reset();
-  fs::remove_all(temp_.path() / "store");
-  config_.vector_source = VectorSource::kStoredHubs;
   options_.min_graph_passages = 100;
-  ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
-                                 EncodeCollectionConfig(config_), shared_));
-  AllowSealing(kEnough);
+  StartAnewWith(VectorSource::kStoredHubs);
   Put(0, kEnough);
   const auto stored = [this] {
     const auto result = collection_->Search(
@@ -342,13 +342,8 @@ TEST_F(CollectionSealingTest, VectorsOfHubsAloneAreStored) {
 }
 
 TEST_F(CollectionSealingTest, HubsOfAReplacedSegmentAreNotStoredAfterwards) {
-  collection_.reset();
-  fs::remove_all(temp_.path() / "store");
-  config_.vector_source = VectorSource::kStoredHubs;
   options_.min_graph_passages = 100;
-  ASSERT_OK(RocksDbStore::Create(temp_.path() / "store",
-                                 EncodeCollectionConfig(config_), shared_));
-  AllowSealing(kEnough);
+  StartAnewWith(VectorSource::kStoredHubs);
   Put(0, kEnough);
   embedder_.Hold();
   ASSERT_OK(Compact());
