@@ -39,17 +39,6 @@ absl::Status WriteAll(int fd, std::string_view content, const fs::path& path) {
   return absl::OkStatus();
 }
 
-absl::Status SyncDirectory(const fs::path& directory) {
-  UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return ErrnoStatus(errno, "open", directory);
-  }
-  if (::fsync(fd.get()) != 0) {
-    return ErrnoStatus(errno, "fsync", directory);
-  }
-  return absl::OkStatus();
-}
-
 struct OpenFile {
   UniqueFd fd;
   struct stat info = {};
@@ -66,15 +55,9 @@ absl::StatusOr<OpenFile> OpenForReading(const fs::path& path) {
   return file;
 }
 
-absl::StatusOr<std::string> ReadAll(const OpenFile& file, const fs::path& path,
-                                    uint64_t max_bytes) {
-  std::string content;
-  if (file.info.st_size > 0) {
-    content.reserve(std::min<uint64_t>(static_cast<uint64_t>(file.info.st_size),
-                                       max_bytes));
-  }
-  // Read to the end rather than to st_size: the file may grow, and special
-  // files report none.
+absl::Status VisitAll(
+    const OpenFile& file, const fs::path& path,
+    absl::FunctionRef<absl::Status(std::string_view bytes)> visit) {
   std::array<char, 1 << 16> buffer;
   while (true) {
     const ssize_t count = ::read(file.fd.get(), buffer.data(), buffer.size());
@@ -85,15 +68,34 @@ absl::StatusOr<std::string> ReadAll(const OpenFile& file, const fs::path& path,
       return ErrnoStatus(errno, "read", path);
     }
     if (count == 0) {
-      return content;
+      return absl::OkStatus();
     }
-    if (content.size() + static_cast<size_t>(count) > max_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("read ", path.string(), ": more than the limit of ",
-                       max_bytes, " bytes"));
-    }
-    content.append(buffer.data(), static_cast<size_t>(count));
+    PITH_RETURN_IF_ERROR(
+        visit(std::string_view(buffer.data(), static_cast<size_t>(count))));
   }
+}
+
+absl::StatusOr<std::string> ReadAll(const OpenFile& file, const fs::path& path,
+                                    uint64_t max_bytes) {
+  std::string content;
+  if (file.info.st_size > 0) {
+    content.reserve(std::min<uint64_t>(static_cast<uint64_t>(file.info.st_size),
+                                       max_bytes));
+  }
+  // Read to the end rather than to st_size: the file may grow, and special
+  // files report none.
+  const absl::Status visited =
+      VisitAll(file, path, [&](std::string_view bytes) -> absl::Status {
+        if (content.size() + bytes.size() > max_bytes) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat("read ", path.string(), ": more than the limit of ",
+                           max_bytes, " bytes"));
+        }
+        content.append(bytes);
+        return absl::OkStatus();
+      });
+  PITH_RETURN_IF_ERROR(visited);
+  return content;
 }
 
 }  // namespace
@@ -184,8 +186,52 @@ absl::Status WriteFileAtomically(const fs::path& path,
     ::unlink(temporary.c_str());
     return status;
   }
-  return SyncDirectory(path.has_parent_path() ? path.parent_path()
-                                              : fs::path("."));
+  return SyncPath(path.has_parent_path() ? path.parent_path() : fs::path("."));
+}
+
+absl::Status VisitFile(
+    const fs::path& path,
+    absl::FunctionRef<absl::Status(std::string_view bytes)> visit) {
+  PITH_ASSIGN_OR_RETURN(const OpenFile file, OpenForReading(path));
+  return VisitAll(file, path, visit);
+}
+
+absl::StatusOr<NewFile> NewFile::Create(const fs::path& path) {
+  UniqueFd fd(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "create", path);
+  }
+  return NewFile(std::move(fd), path);
+}
+
+absl::Status NewFile::Write(std::string_view bytes) {
+  return WriteAll(fd_.get(), bytes, path_);
+}
+
+absl::Status NewFile::Sync() {
+  if (::fsync(fd_.get()) != 0) {
+    return ErrnoStatus(errno, "fsync", path_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SyncPath(const fs::path& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, "open", path);
+  }
+  if (::fsync(fd.get()) != 0) {
+    return ErrnoStatus(errno, "fsync", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RenameDurably(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    return ErrnoStatus(errno, "rename", from);
+  }
+  return SyncPath(to.has_parent_path() ? to.parent_path() : fs::path("."));
 }
 
 absl::Status CreatePrivateDirectories(const fs::path& path) {
@@ -205,8 +251,7 @@ absl::Status CreatePrivateDirectories(const fs::path& path) {
       return ErrnoStatus(error_number, "create directory", path);
     }
   }
-  return SyncDirectory(path.has_parent_path() ? path.parent_path()
-                                              : fs::path("."));
+  return SyncPath(path.has_parent_path() ? path.parent_path() : fs::path("."));
 }
 
 absl::StatusOr<uint64_t> DirectoryBytes(const fs::path& directory) {

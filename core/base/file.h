@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -54,6 +55,34 @@ absl::StatusOr<std::string> ReadPrivateFile(const std::filesystem::path& path,
 // rename, fsync of the directory.
 absl::Status WriteFileAtomically(const std::filesystem::path& path,
                                  std::string_view content);
+
+// Calls `visit` with the file's bytes in order, some at a time, until it
+// returns a status that is not OK; returns that status.
+absl::Status VisitFile(
+    const std::filesystem::path& path,
+    absl::FunctionRef<absl::Status(std::string_view bytes)> visit);
+
+// A file that did not exist and is written piece by piece.
+class NewFile {
+ public:
+  static absl::StatusOr<NewFile> Create(const std::filesystem::path& path);
+  absl::Status Write(std::string_view bytes);
+  // What was written is durable, once the directory is, too.
+  absl::Status Sync();
+
+ private:
+  NewFile(UniqueFd fd, const std::filesystem::path& path)
+      : fd_(std::move(fd)), path_(path) {}
+  UniqueFd fd_;
+  std::filesystem::path path_;
+};
+
+// Makes a file's bytes, or a directory's entries, durable.
+absl::Status SyncPath(const std::filesystem::path& path);
+
+// As rename(2), and durable on return.
+absl::Status RenameDurably(const std::filesystem::path& from,
+                           const std::filesystem::path& to);
 
 // Creates `path` and its parents, mode 0700 for those that are new, which are
 // durable on return.

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
@@ -79,6 +80,15 @@ struct StoreBatch {
   // Replaces what is known of the folders that documents are read from; opaque
   // to the store.
   std::optional<std::string> sources;
+
+  // For what is repaired or restored.
+  // Passages that exist and are to get a code, since theirs is lost.
+  std::vector<PassageId> put_pending;
+  // Passages whose pending mark goes; they stay, if they exist.
+  std::vector<PassageId> erase_pending;
+  // Replaces the configuration that the store was created with.
+  std::optional<std::string> configuration;
+
   // The counts after this batch.
   StoreCounts counts;
 };
@@ -148,6 +158,35 @@ class PassageStore {
 
   // What the last batch with sources gave; nullopt if none did.
   virtual absl::StatusOr<std::optional<std::string>> GetSources() const = 0;
+
+  // Calls `visit` with every document, in order of number, until it returns a
+  // status that is not OK; returns that status. A record that is not what was
+  // written is given as kDataLoss.
+  virtual absl::Status VisitDocuments(
+      const std::function<absl::Status(DocumentNumber,
+                                       const absl::StatusOr<DocumentRecord>&)>&
+          visit) const = 0;
+
+  // Calls `visit` with the id of every passage that has a text, in order, until
+  // it returns a status that is not OK; returns that status.
+  virtual absl::Status VisitPassages(
+      const std::function<absl::Status(PassageId)>& visit) const = 0;
+
+  // Calls `visit` with every vector, in order of passage id, until it returns a
+  // status that is not OK; returns that status.
+  virtual absl::Status VisitVectors(
+      const std::function<absl::Status(PassageId, std::string_view vector)>&
+          visit) const = 0;
+
+  // Reads every byte on disk and compares checksums; kDataLoss at the first
+  // that is not what was written.
+  virtual absl::Status CheckBytes() const = 0;
+
+  // Makes a store in `directory`, which must not exist and is for its owner
+  // alone, of all that was committed: durable, and of the same files where the
+  // file system allows. Not while a Commit runs.
+  virtual absl::Status Checkpoint(
+      const std::filesystem::path& directory) const = 0;
 
   // Flushes and compacts until the bytes on disk are those of a store at rest.
   // kCancelled soon after `cancelled` becomes true; what was done until then

@@ -136,6 +136,15 @@ std::string EncodeDocumentKey(DocumentNumber number) {
   return key;
 }
 
+absl::StatusOr<DocumentNumber> DecodeDocumentKey(std::string_view key) {
+  Decoder decoder(key);
+  const DocumentNumber number{decoder.BigEndian64()};
+  if (!decoder.done()) {
+    return Damaged("document key", key);
+  }
+  return number;
+}
+
 std::string EncodePassageKey(PassageId id) {
   std::string key;
   PutBigEndian64(static_cast<uint64_t>(id), key);

@@ -16,6 +16,7 @@ namespace pith {
 // Decoders return kDataLoss for bytes that no encoder writes.
 
 std::string EncodeDocumentKey(DocumentNumber number);
+absl::StatusOr<DocumentNumber> DecodeDocumentKey(std::string_view key);
 
 std::string EncodePassageKey(PassageId id);
 absl::StatusOr<PassageId> DecodePassageKey(std::string_view key);

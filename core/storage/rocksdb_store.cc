@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdarg>
 #include <system_error>
 #include <utility>
 
@@ -21,6 +22,7 @@
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
 #include "rocksdb/table_properties.h"
+#include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 
@@ -130,6 +132,13 @@ absl::Status Rename(const fs::path& from, const fs::path& to,
       action));
   return FromRocksDb(parent->Fsync(), action);
 }
+
+// For stores that are only read: no file of RocksDB's own messages.
+class NoLog : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+};
 
 // A Commit that finds the store stopped resumes it.
 class RecoveryByCommit : public rocksdb::EventListener {
@@ -251,6 +260,7 @@ RocksDbShared::~RocksDbShared() = default;
 struct RocksDbStore::Database {
   // For messages.
   std::string name;
+  bool read_only = false;
   std::unique_ptr<rocksdb::DB> db;
   std::vector<rocksdb::ColumnFamilyHandle*> columns;
 
@@ -276,6 +286,23 @@ struct RocksDbStore::Database {
     }
     PITH_RETURN_IF_ERROR(FromRocksDb(status, Action("read")));
     return value;
+  }
+
+  // Calls `visit` with each key that starts with `prefix`, in order, until it
+  // fails.
+  absl::Status Visit(Column column, std::string_view prefix,
+                     absl::FunctionRef<absl::Status(std::string_view key,
+                                                    std::string_view value)>
+                         visit) const {
+    const std::unique_ptr<rocksdb::Iterator> it(
+        db->NewIterator(ScanOptions(), columns[column]));
+    for (it->Seek(ToSlice(prefix));
+         it->Valid() && it->key().starts_with(ToSlice(prefix)); it->Next()) {
+      PITH_RETURN_IF_ERROR(visit(ToView(it->key()), ToView(it->value())));
+    }
+    return FromRocksDb(
+        it->status(),
+        Action(absl::StrCat("read ", kColumnNames[column], " of")));
   }
 
   // Calls `use` with i and the value of ids[i], where there is one, until it
@@ -418,6 +445,21 @@ struct RocksDbStore::Database {
     return database;
   }
 
+  static absl::StatusOr<std::unique_ptr<Database>> OpenReadOnly(
+      const fs::path& directory, const RocksDbShared::State& shared) {
+    auto database = std::make_unique<Database>();
+    database->name = directory.string();
+    database->read_only = true;
+    rocksdb::DBOptions options = shared.DatabaseOptions();
+    options.info_log = std::make_shared<NoLog>();
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(
+        options, directory.string(), shared.Columns(), &database->columns, &db);
+    database->db.reset(db);
+    PITH_RETURN_IF_ERROR(FromOpening(status, database->Action("open")));
+    return database;
+  }
+
   // Notes beside the manifest how long it is. RocksDB takes a manifest that was
   // cut off for the state that the rest of it describes, and then removes the
   // tables that are not in it; a manifest only grows, so that its length tells.
@@ -477,9 +519,11 @@ struct RocksDbStore::Database {
       const fs::path& directory, const RocksDbShared::State& shared) {
     Database database;
     database.name = directory.string();
+    rocksdb::DBOptions options = shared.DatabaseOptions();
+    options.info_log = std::make_shared<NoLog>();
     rocksdb::DB* db = nullptr;
     const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(
-        shared.DatabaseOptions(), directory.string(),
+        options, directory.string(),
         {{kColumnNames[kMeta], shared.ColumnOptions(kMeta)}}, &database.columns,
         &db);
     database.db.reset(db);
@@ -519,6 +563,9 @@ RocksDbStore::RocksDbStore(std::unique_ptr<Database> database,
       configuration_(std::move(configuration)) {}
 
 RocksDbStore::~RocksDbStore() {
+  if (database_->read_only) {
+    return;
+  }
   if (const absl::Status status = database_->WriteWitness(); !status.ok()) {
     LOG(WARNING) << status;
   }
@@ -588,6 +635,24 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(
   return store;
 }
 
+absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::OpenReadOnly(
+    const fs::path& directory, RocksDbShared& shared) {
+  std::error_code error;
+  if (!fs::exists(directory, error)) {
+    return absl::NotFoundError(
+        absl::StrCat("open store ", directory.string(), ": no such directory"));
+  }
+  PITH_RETURN_IF_ERROR(Database::CheckWitness(directory));
+  PITH_RETURN_IF_ERROR(
+      Database::CheckFormat(directory, *shared.state_).status());
+  PITH_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
+                        Database::OpenReadOnly(directory, *shared.state_));
+  PITH_ASSIGN_OR_RETURN(std::string configuration,
+                        database->GetMeta(kConfigurationKey));
+  return std::unique_ptr<RocksDbStore>(
+      new RocksDbStore(std::move(database), std::move(configuration)));
+}
+
 absl::Status RocksDbStore::Commit(const StoreBatch& batch,
                                   Durability durability) {
   const auto& columns = database_->columns;
@@ -647,6 +712,15 @@ absl::Status RocksDbStore::Commit(const StoreBatch& batch,
   }
   if (batch.sources.has_value()) {
     write.Put(columns[kMeta], kSourcesKey, *batch.sources);
+  }
+  for (const PassageId id : batch.erase_pending) {
+    write.Delete(columns[kPending], EncodePassageKey(id));
+  }
+  for (const PassageId id : batch.put_pending) {
+    write.Put(columns[kPending], EncodePassageKey(id), rocksdb::Slice());
+  }
+  if (batch.configuration.has_value()) {
+    write.Put(columns[kMeta], kConfigurationKey, *batch.configuration);
   }
   write.Put(columns[kMeta], kCountsKey, EncodeCounts(batch.counts));
 
@@ -757,28 +831,76 @@ absl::StatusOr<std::vector<PassageId>> RocksDbStore::ListPending(
 absl::Status RocksDbStore::VisitCodes(
     const std::function<absl::Status(PassageId, std::string_view code)>& visit)
     const {
-  const std::unique_ptr<rocksdb::Iterator> it(
-      database_->db->NewIterator(ScanOptions(), database_->columns[kCodes]));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    PITH_ASSIGN_OR_RETURN(const PassageId id,
-                          DecodePassageKey(ToView(it->key())));
-    PITH_RETURN_IF_ERROR(visit(id, ToView(it->value())));
-  }
-  return FromRocksDb(it->status(), database_->Action("read codes of"));
+  return database_->Visit(
+      kCodes, "",
+      [&](std::string_view key, std::string_view value) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(const PassageId id, DecodePassageKey(key));
+        return visit(id, value);
+      });
 }
 
 absl::Status RocksDbStore::VisitTombstones(
     const std::function<absl::Status(PassageId)>& visit) const {
-  const std::unique_ptr<rocksdb::Iterator> it(
-      database_->db->NewIterator(ScanOptions(), database_->columns[kMeta]));
-  for (it->Seek(ToSlice(kTombstonePrefix));
-       it->Valid() && it->key().starts_with(ToSlice(kTombstonePrefix));
-       it->Next()) {
-    PITH_ASSIGN_OR_RETURN(const PassageId id,
-                          DecodeTombstoneKey(ToView(it->key())));
-    PITH_RETURN_IF_ERROR(visit(id));
-  }
-  return FromRocksDb(it->status(), database_->Action("read tombstones of"));
+  return database_->Visit(
+      kMeta, kTombstonePrefix,
+      [&](std::string_view key, std::string_view /*value*/) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(const PassageId id, DecodeTombstoneKey(key));
+        return visit(id);
+      });
+}
+
+absl::Status RocksDbStore::VisitDocuments(
+    const std::function<absl::Status(
+        DocumentNumber, const absl::StatusOr<DocumentRecord>&)>& visit) const {
+  return database_->Visit(
+      kDocuments, "",
+      [&](std::string_view key, std::string_view value) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(const DocumentNumber number,
+                              DecodeDocumentKey(key));
+        return visit(number, DecodeDocumentRecord(value));
+      });
+}
+
+absl::Status RocksDbStore::VisitPassages(
+    const std::function<absl::Status(PassageId)>& visit) const {
+  return database_->Visit(
+      kPassages, "",
+      [&](std::string_view key, std::string_view /*value*/) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(const PassageId id, DecodePassageKey(key));
+        return visit(id);
+      });
+}
+
+absl::Status RocksDbStore::VisitVectors(
+    const std::function<absl::Status(PassageId, std::string_view vector)>&
+        visit) const {
+  return database_->Visit(
+      kVectors, "",
+      [&](std::string_view key, std::string_view value) -> absl::Status {
+        PITH_ASSIGN_OR_RETURN(const PassageId id, DecodePassageKey(key));
+        return visit(id, value);
+      });
+}
+
+absl::Status RocksDbStore::CheckBytes() const {
+  return FromRocksDb(database_->db->VerifyChecksum(ScanOptions()),
+                     database_->Action("check"));
+}
+
+absl::Status RocksDbStore::Checkpoint(const fs::path& directory) const {
+  const std::string action =
+      absl::StrCat(database_->Action("copy"), " to ", directory.string());
+  rocksdb::Checkpoint* made = nullptr;
+  PITH_RETURN_IF_ERROR(FromRocksDb(
+      rocksdb::Checkpoint::Create(database_->db.get(), &made), action));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  PITH_RETURN_IF_ERROR(
+      FromRocksDb(checkpoint->CreateCheckpoint(directory.string()), action));
+  // It may lie where others look.
+  std::error_code error;
+  fs::permissions(directory, fs::perms::owner_all, error);
+  return error ? ErrnoStatus(error.value(), "chmod", directory)
+               : absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<std::string>> RocksDbStore::GetManifest() const {

@@ -61,6 +61,12 @@ class RocksDbStore : public PassageStore {
   static absl::StatusOr<std::unique_ptr<RocksDbStore>> Open(
       const std::filesystem::path& directory, RocksDbShared& shared);
 
+  // As Open, but changes nothing on disk, whatever is called; Commit and Settle
+  // fail. Also of a store that is open elsewhere, as it is now. kDataLoss, too,
+  // if its format is older than this build's.
+  static absl::StatusOr<std::unique_ptr<RocksDbStore>> OpenReadOnly(
+      const std::filesystem::path& directory, RocksDbShared& shared);
+
   ~RocksDbStore() override;
 
   absl::Status Commit(const StoreBatch& batch, Durability durability) override;
@@ -86,6 +92,18 @@ class RocksDbStore : public PassageStore {
       const std::function<absl::Status(PassageId)>& visit) const override;
   absl::StatusOr<std::optional<std::string>> GetManifest() const override;
   absl::StatusOr<std::optional<std::string>> GetSources() const override;
+  absl::Status VisitDocuments(
+      const std::function<absl::Status(DocumentNumber,
+                                       const absl::StatusOr<DocumentRecord>&)>&
+          visit) const override;
+  absl::Status VisitPassages(
+      const std::function<absl::Status(PassageId)>& visit) const override;
+  absl::Status VisitVectors(
+      const std::function<absl::Status(PassageId, std::string_view vector)>&
+          visit) const override;
+  absl::Status CheckBytes() const override;
+  absl::Status Checkpoint(
+      const std::filesystem::path& directory) const override;
   absl::Status Settle(std::atomic<bool>& cancelled) override;
 
   const std::string& configuration() const { return configuration_; }

@@ -25,6 +25,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Optional;
+using testing::Pair;
 
 // Owns a store and what it needs; a store that is reopened has lost what it did
 // not write down.
@@ -184,6 +185,38 @@ std::vector<PassageId> AllTombstones(const PassageStore& store) {
     return absl::OkStatus();
   }));
   return tombstones;
+}
+
+// Numbers of documents, and passages, as they are visited.
+std::vector<DocumentNumber> AllDocuments(const PassageStore& store) {
+  std::vector<DocumentNumber> numbers;
+  EXPECT_OK(store.VisitDocuments(
+      [&](DocumentNumber number, const absl::StatusOr<DocumentRecord>& record) {
+        EXPECT_OK(record);
+        EXPECT_EQ(*store.GetDocument(number), *record);
+        numbers.push_back(number);
+        return absl::OkStatus();
+      }));
+  return numbers;
+}
+
+std::vector<PassageId> AllPassages(const PassageStore& store) {
+  std::vector<PassageId> passages;
+  EXPECT_OK(store.VisitPassages([&](PassageId id) {
+    passages.push_back(id);
+    return absl::OkStatus();
+  }));
+  return passages;
+}
+
+std::vector<std::pair<PassageId, std::string>> AllVectors(
+    const PassageStore& store) {
+  std::vector<std::pair<PassageId, std::string>> vectors;
+  EXPECT_OK(store.VisitVectors([&](PassageId id, std::string_view vector) {
+    vectors.emplace_back(id, vector);
+    return absl::OkStatus();
+  }));
+  return vectors;
 }
 
 TEST_P(PassageStoreContract, StartsEmpty) {
@@ -596,6 +629,50 @@ TEST_P(PassageStoreContract, SettlingThatIsCancelledLeavesWhatWasCommitted) {
   EXPECT_THAT(store().Settle(cancelled),
               StatusIs(absl::StatusCode::kCancelled, "settle store"));
   AtEveryStage([&] { EXPECT_EQ(*store().GetCounts(), TwoDocuments().counts); });
+}
+
+TEST_P(PassageStoreContract, EverythingIsVisitedInOrder) {
+  StoreBatch batch = TwoDocuments();
+  batch.put_vectors = {{MakePassageId(DocumentNumber{2}, 0), "vector"},
+                       {MakePassageId(DocumentNumber{1}, 1), "another"}};
+  ASSERT_OK(store().Commit(batch, Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(AllDocuments(store()),
+                ElementsAre(DocumentNumber{1}, DocumentNumber{2}));
+    EXPECT_THAT(AllPassages(store()),
+                ElementsAre(MakePassageId(DocumentNumber{1}, 0),
+                            MakePassageId(DocumentNumber{1}, 1),
+                            MakePassageId(DocumentNumber{2}, 0)));
+    EXPECT_THAT(
+        AllVectors(store()),
+        ElementsAre(Pair(MakePassageId(DocumentNumber{1}, 1), "another"),
+                    Pair(MakePassageId(DocumentNumber{2}, 0), "vector")));
+    EXPECT_OK(store().CheckBytes());
+  });
+  const auto stop = absl::AbortedError("enough");
+  EXPECT_EQ(store().VisitPassages([&](PassageId) { return stop; }), stop);
+  EXPECT_EQ(
+      store().VisitVectors([&](PassageId, std::string_view) { return stop; }),
+      stop);
+  EXPECT_EQ(store().VisitDocuments(
+                [&](DocumentNumber, const absl::StatusOr<DocumentRecord>&) {
+                  return stop;
+                }),
+            stop);
+}
+
+TEST_P(PassageStoreContract, PendingMarksCanBePutAndErased) {
+  ASSERT_OK(store().Commit(TwoDocuments(), Durability::kSynced));
+  ASSERT_OK(
+      store().Commit({.put_pending = {MakePassageId(DocumentNumber{2}, 0)},
+                      .erase_pending = {MakePassageId(DocumentNumber{1}, 1)},
+                      .counts = Counts(2, 3, 1)},
+                     Durability::kSynced));
+  AtEveryStage([&] {
+    EXPECT_THAT(*store().ListPending(PassageId{0}, 10),
+                ElementsAre(MakePassageId(DocumentNumber{2}, 0)));
+    EXPECT_THAT(AllPassages(store()), testing::SizeIs(3));
+  });
 }
 
 }  // namespace

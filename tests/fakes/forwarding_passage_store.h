@@ -2,6 +2,7 @@
 #define PITH_TESTS_FAKES_FORWARDING_PASSAGE_STORE_H_
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -69,6 +70,26 @@ class ForwardingPassageStore : public PassageStore {
   }
   absl::StatusOr<std::optional<std::string>> GetSources() const override {
     return store_->GetSources();
+  }
+  absl::Status VisitDocuments(
+      const std::function<absl::Status(DocumentNumber,
+                                       const absl::StatusOr<DocumentRecord>&)>&
+          visit) const override {
+    return store_->VisitDocuments(visit);
+  }
+  absl::Status VisitPassages(
+      const std::function<absl::Status(PassageId)>& visit) const override {
+    return store_->VisitPassages(visit);
+  }
+  absl::Status VisitVectors(
+      const std::function<absl::Status(PassageId, std::string_view)>& visit)
+      const override {
+    return store_->VisitVectors(visit);
+  }
+  absl::Status CheckBytes() const override { return store_->CheckBytes(); }
+  absl::Status Checkpoint(
+      const std::filesystem::path& directory) const override {
+    return store_->Checkpoint(directory);
   }
   absl::Status Settle(std::atomic<bool>& cancelled) override {
     return store_->Settle(cancelled);

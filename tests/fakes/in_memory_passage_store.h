@@ -2,6 +2,7 @@
 #define PITH_TESTS_FAKES_IN_MEMORY_PASSAGE_STORE_H_
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
@@ -80,6 +81,10 @@ class InMemoryPassageStore : public PassageStore {
     if (batch.sources.has_value()) {
       sources_ = batch.sources;
     }
+    for (const PassageId id : batch.erase_pending) {
+      pending_.erase(id);
+    }
+    pending_.insert(batch.put_pending.begin(), batch.put_pending.end());
     counts_ = batch.counts;
     return absl::OkStatus();
   }
@@ -156,32 +161,45 @@ class InMemoryPassageStore : public PassageStore {
   absl::Status VisitCodes(
       const std::function<absl::Status(PassageId, std::string_view code)>&
           visit) const override {
-    std::map<PassageId, std::string> codes;
-    {
-      MutexLock lock(mutex_);
-      codes = codes_;
-    }
-    for (const auto& [id, code] : codes) {
-      if (absl::Status status = visit(id, code); !status.ok()) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
+    return VisitCopy(&InMemoryPassageStore::codes_, [&](const auto& entry) {
+      return visit(entry.first, entry.second);
+    });
   }
 
   absl::Status VisitTombstones(
       const std::function<absl::Status(PassageId)>& visit) const override {
-    std::set<PassageId> tombstones;
-    {
-      MutexLock lock(mutex_);
-      tombstones = tombstones_;
-    }
-    for (const PassageId id : tombstones) {
-      if (absl::Status status = visit(id); !status.ok()) {
-        return status;
-      }
-    }
-    return absl::OkStatus();
+    return VisitCopy(&InMemoryPassageStore::tombstones_, visit);
+  }
+
+  absl::Status VisitDocuments(
+      const std::function<absl::Status(DocumentNumber,
+                                       const absl::StatusOr<DocumentRecord>&)>&
+          visit) const override {
+    return VisitCopy(&InMemoryPassageStore::documents_, [&](const auto& entry) {
+      return visit(entry.first, entry.second);
+    });
+  }
+
+  absl::Status VisitPassages(
+      const std::function<absl::Status(PassageId)>& visit) const override {
+    return VisitCopy(&InMemoryPassageStore::passages_,
+                     [&](const auto& entry) { return visit(entry.first); });
+  }
+
+  absl::Status VisitVectors(
+      const std::function<absl::Status(PassageId, std::string_view vector)>&
+          visit) const override {
+    return VisitCopy(&InMemoryPassageStore::vectors_, [&](const auto& entry) {
+      return visit(entry.first, entry.second);
+    });
+  }
+
+  absl::Status CheckBytes() const override { return absl::OkStatus(); }
+
+  // There is no disk to copy.
+  absl::Status Checkpoint(
+      const std::filesystem::path& /*directory*/) const override {
+    return absl::UnimplementedError("copy a store in memory");
   }
 
   absl::StatusOr<std::optional<std::string>> GetManifest() const override {
@@ -199,6 +217,23 @@ class InMemoryPassageStore : public PassageStore {
   }
 
  private:
+  // `visit` may call this store.
+  template <typename Container, typename Visit>
+  absl::Status VisitCopy(Container InMemoryPassageStore::*container,
+                         const Visit& visit) const {
+    Container copy;
+    {
+      MutexLock lock(mutex_);
+      copy = this->*container;
+    }
+    for (const auto& entry : copy) {
+      if (absl::Status status = visit(entry); !status.ok()) {
+        return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
   template <typename Map, typename Key>
   static std::optional<typename Map::mapped_type> Find(const Map& map,
                                                        const Key& key) {

@@ -937,5 +937,76 @@ TEST_F(RocksDbStoreTest, TextIsCompressedWithADictionaryOnceSettled) {
   EXPECT_EQ(*DirectoryBytes(directory_), *settled);
 }
 
+TEST_F(RocksDbStoreTest, ACheckpointHasWhatWasCommittedAndGoesItsOwnWay) {
+  const auto store = Create();
+  for (uint64_t number = 1; number <= 5; ++number) {
+    ASSERT_OK(CommitOne(*store, number));
+  }
+  const fs::path copy = root_ / "copy";
+  ASSERT_OK(store->Checkpoint(copy));
+  EXPECT_EQ(fs::status(copy).permissions() & fs::perms::all,
+            fs::perms::owner_all);
+  ASSERT_OK(CommitOne(*store, 6));
+  ASSERT_OK(Settle(*store));
+
+  const auto copied = RocksDbStore::Open(copy, *shared_);
+  ASSERT_OK(copied);
+  ExpectDocuments(**copied, 5);
+  StoreBatch batch = OneDocument(6);
+  batch.erase_documents = {{DocumentNumber{1}, "document 1"}};
+  ASSERT_OK((*copied)->Commit(batch, Durability::kSynced));
+  ASSERT_OK(Settle(**copied));
+  ExpectDocuments(*store, 6);
+  EXPECT_FALSE(store->Checkpoint(copy).ok());
+  ExpectDocuments(*store, 6);
+}
+
+TEST_F(RocksDbStoreTest, OpenedForReadingItChangesNoFile) {
+  auto store = Create();
+  ASSERT_OK(CommitOne(*store, 1));
+  ASSERT_OK(Settle(*store));
+  ASSERT_OK(CommitOne(*store, 2));
+  store.reset();
+  const auto state = [this] {
+    std::map<fs::path, fs::file_time_type> files;
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      files[entry.path()] = entry.last_write_time();
+    }
+    return files;
+  };
+  const auto before = state();
+  {
+    const auto opened = RocksDbStore::OpenReadOnly(directory_, *shared_);
+    ASSERT_OK(opened);
+    ExpectDocuments(**opened, 2);
+    EXPECT_OK((*opened)->CheckBytes());
+    EXPECT_FALSE(CommitOne(**opened, 3).ok());
+  }
+  EXPECT_EQ(state(), before);
+}
+
+TEST_F(RocksDbStoreTest, EveryFlippedByteOfATableIsFound) {
+  auto store = Create();
+  for (uint64_t number = 1; number <= 20; ++number) {
+    ASSERT_OK(CommitOne(*store, number));
+  }
+  ASSERT_OK(Settle(*store));
+  store.reset();
+  int blocks = 0;
+  for (const fs::path& table : Files(".sst")) {
+    // Of the data, which comes first; the end is read when a table is opened.
+    for (size_t offset = 0; offset < fs::file_size(table) / 2; offset += 501) {
+      SCOPED_TRACE(absl::StrCat(table.string(), " ", offset));
+      FlipByte(table, offset);
+      const auto opened = RocksDbStore::OpenReadOnly(directory_, *shared_);
+      EXPECT_THAT(opened.ok() ? (*opened)->CheckBytes() : opened.status(),
+                  StatusIs(absl::StatusCode::kDataLoss, "store"));
+      ++blocks;
+      FlipByte(table, offset);
+    }
+  }
+  EXPECT_GT(blocks, 10);
+}
+
 }  // namespace
 }  // namespace pith
