@@ -147,6 +147,8 @@ void Collection::Close() {
       sealed->done(closed);
     } else if (const auto* sources = std::get_if<SourcesWrite>(&queued.write)) {
       sources->done(closed);
+    } else if (const auto* copy = std::get_if<CopyWrite>(&queued.write)) {
+      copy->done(closed);
     }
   }
   // It waits for no write any more.
@@ -255,18 +257,29 @@ absl::StatusOr<DeleteResult> Collection::DeleteAndWait(
   return future.get();
 }
 
-absl::Status Collection::SetSources(std::string sources) {
+absl::Status Collection::EnqueueAndWait(
+    size_t bytes,
+    absl::FunctionRef<Write(std::function<void(const absl::Status&)>)> make) {
   std::promise<absl::Status> promise;
   std::future<absl::Status> future = promise.get_future();
-  const size_t bytes = sources.size();
-  PITH_RETURN_IF_ERROR(Enqueue(
-      {.write = SourcesWrite{.sources = std::move(sources),
-                             .done =
-                                 [&promise](const absl::Status& status) {
-                                   promise.set_value(status);
-                                 }},
-       .bytes = bytes}));
+  PITH_RETURN_IF_ERROR(
+      Enqueue({.write = make([&promise](const absl::Status& status) {
+                 promise.set_value(status);
+               }),
+               .bytes = bytes}));
   return future.get();
+}
+
+absl::Status Collection::SetSources(std::string sources) {
+  return EnqueueAndWait(sources.size(), [&sources](auto done) {
+    return SourcesWrite{.sources = std::move(sources), .done = std::move(done)};
+  });
+}
+
+absl::Status Collection::CopyTo(const std::filesystem::path& directory) {
+  return EnqueueAndWait(0, [&directory](auto done) {
+    return CopyWrite{.directory = directory, .done = std::move(done)};
+  });
 }
 
 absl::StatusOr<std::string> Collection::GetSources() const {
@@ -316,6 +329,8 @@ void Collection::RunWriter() {
       sealed->done(ApplySealed(*sealed));
     } else if (auto* sources = std::get_if<SourcesWrite>(&group[0].write)) {
       sources->done(ApplySources(*sources));
+    } else if (const auto* copy = std::get_if<CopyWrite>(&group[0].write)) {
+      copy->done(ApplyCopy(*copy));
     } else {
       ApplyPutsAndDeletes(std::move(group));
     }
@@ -413,6 +428,13 @@ absl::Status Collection::ApplySources(SourcesWrite& write) {
     batch.counts = counts_;
   }
   return store_->Commit(batch, Durability::kSynced);
+}
+
+absl::Status Collection::ApplyCopy(const CopyWrite& write) {
+  PITH_RETURN_IF_ERROR(store_->Checkpoint(write.directory));
+  const std::filesystem::path segments = write.directory / kSegmentDirectory;
+  PITH_RETURN_IF_ERROR(CreatePrivateDirectories(segments));
+  return directory_.CopyTo(segments, manifest_);
 }
 
 absl::StatusOr<PutResult> Collection::AddPut(const DocumentInput& input,

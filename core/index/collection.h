@@ -230,6 +230,9 @@ class Collection {
   // docs/decisions/0007-graph.md has the measurement.
   static constexpr size_t kMinGraphPassages = 200'000;
 
+  // In a collection's directory: where its segments lie.
+  static constexpr char kSegmentDirectory[] = "segments";
+
   // Reads the codes from `store` and the segments from `segments`, a directory
   // that is made if it does not exist, and starts the threads. `embedder` and
   // `cache` outlive the collection. kFailedPrecondition if its model is not the
@@ -275,6 +278,14 @@ class Collection {
   // The folders that documents are read from, opaque here; empty until they are
   // set.
   absl::StatusOr<std::string> GetSources() const;
+
+  // Makes `directory`, which must not exist, a copy of the collection's, as it
+  // is at one moment between two writes; reads and searches go on meanwhile,
+  // and writes wait for as long as it takes to write what is in memory and to
+  // link files, or to copy them to another file system. Durable but for the
+  // entry of `directory`. As DeleteAndWait not for callbacks. What it leaves
+  // after an error is the caller's to remove.
+  absl::Status CopyTo(const std::filesystem::path& directory);
 
   // Calls `done` once no passage waits for its embedding, apart from those that
   // cannot be embedded, whose number it gets. The result, if it has to wait, is
@@ -368,8 +379,13 @@ class Collection {
     std::string sources;
     std::function<void(const absl::Status&)> done;
   };
+  // No write, but done between two.
+  struct CopyWrite {
+    std::filesystem::path directory;
+    std::function<void(const absl::Status&)> done;
+  };
   using Write = std::variant<PutWrite, DeleteWrite, IndexedWrite, SealedWrite,
-                             SourcesWrite>;
+                             SourcesWrite, CopyWrite>;
   struct QueuedWrite {
     Write write;
     size_t bytes = 0;
@@ -409,6 +425,11 @@ class Collection {
   // Segment files and codebooks that the manifest does not name.
   void RemoveUnreferencedFiles();
   absl::Status Enqueue(QueuedWrite write) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What `make` makes is queued, and its `done` waited for.
+  absl::Status EnqueueAndWait(
+      size_t bytes,
+      absl::FunctionRef<Write(std::function<void(const absl::Status&)>)> make)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Writer thread.
   void RunWriter();
@@ -423,6 +444,7 @@ class Collection {
                              StoreBatch& batch) const;
   absl::Status ApplySealed(const SealedWrite& write);
   absl::Status ApplySources(SourcesWrite& write);
+  absl::Status ApplyCopy(const CopyWrite& write);
   absl::StatusOr<PutResult> AddPut(const DocumentInput& input,
                                    Transaction& transaction);
   absl::StatusOr<DeleteResult> AddDelete(const std::vector<std::string>& ids,

@@ -134,29 +134,9 @@ absl::Status Collection::LoadSegments(Generation& generation) {
     PITH_ASSIGN_OR_RETURN(manifest_, DecodeManifest(*manifest));
   }
   for (const SegmentRef& ref : manifest_.segments) {
-    PITH_ASSIGN_OR_RETURN(SegmentContent content, directory_.ReadSegment(ref));
-    std::shared_ptr<const Codebook> codebook;
-    for (const auto& segment : generation.segments) {
-      if (segment->codebook()->hash() == ref.codebook) {
-        codebook = segment->codebook();
-      }
-    }
-    if (codebook == nullptr) {
-      PITH_ASSIGN_OR_RETURN(const std::string bytes,
-                            directory_.ReadCodebook(ref.codebook));
-      PITH_ASSIGN_OR_RETURN(
-          codebook,
-          Annotate(Codebook::Parse(bytes),
-                   absl::StrCat("codebook ", ToHex(ref.codebook.bytes))));
-      if (codebook->dimension() != config_.model.dimension) {
-        return absl::DataLossError(absl::StrCat(
-            "codebook ", ToHex(ref.codebook.bytes), " is of dimension ",
-            codebook->dimension(), ", not ", config_.model.dimension));
-      }
-    }
-    PITH_ASSIGN_OR_RETURN(
-        auto segment,
-        Segment::Make(ref.number, std::move(content), std::move(codebook)));
+    PITH_ASSIGN_OR_RETURN(auto segment,
+                          directory_.LoadSegment(ref, config_.model.dimension,
+                                                 generation.segments));
     generation.segments.push_back(std::move(segment));
   }
   if (config_.vector_source == VectorSource::kStoredHubs) {

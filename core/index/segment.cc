@@ -58,6 +58,28 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Make(
   return segment;
 }
 
+size_t Segment::CountUnreached() const {
+  if (!graph_) {
+    return 0;
+  }
+  std::vector<bool> reached(size(), false);
+  std::vector<NodeId> found;
+  const auto add = [&](std::span<const NodeId> nodes) {
+    for (const NodeId node : nodes) {
+      if (!reached[static_cast<size_t>(node)]) {
+        reached[static_cast<size_t>(node)] = true;
+        found.push_back(node);
+      }
+    }
+  };
+  add(graph_->entry_points());
+  NeighborBuffer buffer;
+  for (size_t i = 0; i < found.size(); ++i) {
+    add(graph_->Neighbors(found[i], buffer));
+  }
+  return size() - found.size();
+}
+
 std::vector<PassageId> Segment::Hubs() const {
   std::vector<PassageId> hubs;
   if (!graph_) {

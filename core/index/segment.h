@@ -43,6 +43,8 @@ class Segment {
   // most neighbours; none without a graph. Takes time as a sort of all nodes.
   std::vector<PassageId> Hubs() const;
   static constexpr double kHubShare = 0.02;
+  // Nodes that no walk can reach from the entry points; 0 without a graph.
+  size_t CountUnreached() const;
   PassageId passage(size_t node) const {
     return passages_[NodeId{static_cast<uint32_t>(node)}];
   }

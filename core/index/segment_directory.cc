@@ -77,6 +77,15 @@ bool IsTemporary(std::string_view name) {
          IsSegmentOrCodebook(name.substr(0, name.size() - kTemporaryBytes));
 }
 
+absl::flat_hash_set<std::string> NamedFiles(const Manifest& manifest) {
+  absl::flat_hash_set<std::string> named;
+  for (const SegmentRef& segment : manifest.segments) {
+    named.insert(SegmentName(segment.number));
+    named.insert(CodebookName(segment.codebook));
+  }
+  return named;
+}
+
 // `status` of reading a file that the manifest names.
 absl::Status AsNamed(const absl::Status& status) {
   if (!absl::IsNotFound(status)) {
@@ -129,6 +138,28 @@ absl::StatusOr<SegmentContent> SegmentDirectory::ReadSegment(
   return content;
 }
 
+absl::StatusOr<std::shared_ptr<const Segment>> SegmentDirectory::LoadSegment(
+    const SegmentRef& ref, int dimension,
+    std::span<const std::shared_ptr<const Segment>> loaded) const {
+  PITH_ASSIGN_OR_RETURN(SegmentContent content, ReadSegment(ref));
+  for (const auto& segment : loaded) {
+    if (segment->codebook()->hash() == ref.codebook) {
+      return Segment::Make(ref.number, std::move(content), segment->codebook());
+    }
+  }
+  PITH_ASSIGN_OR_RETURN(const std::string bytes, ReadCodebook(ref.codebook));
+  PITH_ASSIGN_OR_RETURN(
+      std::shared_ptr<const Codebook> codebook,
+      Annotate(Codebook::Parse(bytes),
+               absl::StrCat("codebook ", ToHex(ref.codebook.bytes))));
+  if (codebook->dimension() != dimension) {
+    return absl::DataLossError(absl::StrCat(
+        "codebook ", ToHex(ref.codebook.bytes), " is of dimension ",
+        codebook->dimension(), ", not ", dimension));
+  }
+  return Segment::Make(ref.number, std::move(content), std::move(codebook));
+}
+
 absl::Status SegmentDirectory::WriteCodebook(const ContentHash& hash,
                                              std::string_view bytes) const {
   CHECK(HashOf(bytes) == hash) << ToHex(hash.bytes);
@@ -156,13 +187,28 @@ absl::StatusOr<std::string> SegmentDirectory::ReadCodebook(
   return bytes;
 }
 
+absl::Status SegmentDirectory::CopyTo(const fs::path& directory,
+                                      const Manifest& manifest) const {
+  for (const std::string& name : NamedFiles(manifest)) {
+    const fs::path from = directory_ / name;
+    std::error_code error;
+    fs::create_hard_link(from, directory / name, error);
+    if (!error) {
+      continue;
+    }
+    // Another file system, or one without links.
+    const absl::StatusOr<std::string> bytes = ReadFile(from);
+    if (!bytes.ok()) {
+      return AsNamed(bytes.status());
+    }
+    PITH_RETURN_IF_ERROR(WriteFileAtomically(directory / name, *bytes));
+  }
+  return SyncPath(directory);
+}
+
 absl::Status SegmentDirectory::RemoveUnreferenced(
     const Manifest& manifest) const {
-  absl::flat_hash_set<std::string> named;
-  for (const SegmentRef& segment : manifest.segments) {
-    named.insert(SegmentName(segment.number));
-    named.insert(CodebookName(segment.codebook));
-  }
+  const absl::flat_hash_set<std::string> named = NamedFiles(manifest);
   std::vector<fs::path> garbage;
   std::error_code error;
   for (fs::directory_iterator it(directory_, error), end; !error && it != end;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +14,7 @@
 
 #include "core/base/hash.h"
 #include "core/index/manifest.h"
+#include "core/index/segment.h"
 #include "core/index/segment_file.h"
 
 namespace pith {
@@ -33,11 +36,21 @@ class SegmentDirectory {
   absl::StatusOr<SegmentRef> WriteSegment(uint64_t number,
                                           const SegmentContent& content) const;
   absl::StatusOr<SegmentContent> ReadSegment(const SegmentRef& segment) const;
+  // The segment with its codebook, which is to be of `dimension`, and is that
+  // of one of `loaded` if they have the same.
+  absl::StatusOr<std::shared_ptr<const Segment>> LoadSegment(
+      const SegmentRef& ref, int dimension,
+      std::span<const std::shared_ptr<const Segment>> loaded) const;
 
   // `hash` is that of `bytes`.
   absl::Status WriteCodebook(const ContentHash& hash,
                              std::string_view bytes) const;
   absl::StatusOr<std::string> ReadCodebook(const ContentHash& hash) const;
+
+  // Puts what `manifest` names into `directory`, which exists, too: the same
+  // files where the file system allows, else copies. Durable.
+  absl::Status CopyTo(const std::filesystem::path& directory,
+                      const Manifest& manifest) const;
 
   // Removes segments, codebooks and what unfinished writes of them left, less
   // what `manifest` names. Leaves whatever else lies there.
