@@ -106,6 +106,10 @@ struct StoreBackend {
   std::function<absl::StatusOr<OpenStore>(
       const std::filesystem::path& directory)>
       open;
+  // Changes nothing in the directory.
+  std::function<absl::StatusOr<OpenStore>(
+      const std::filesystem::path& directory)>
+      open_read_only;
 };
 
 }  // namespace pith

@@ -1,6 +1,8 @@
 #include "server/collection_registry.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <system_error>
 #include <utility>
 
@@ -11,6 +13,8 @@
 #include "core/base/file.h"
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+#include "server/snapshots.h"
 
 namespace pith {
 namespace {
@@ -20,12 +24,12 @@ namespace fs = std::filesystem;
 // In a collection's directory: it was deleted, the rest may go.
 constexpr char kDeletedMarker[] = "DELETED";
 
-// In a collection's directory, beside the store's files.
-constexpr char kSegmentDirectory[] = "segments";
-
 // A store in the making (RocksDbStore::Create); a collection's own directory
 // ends in a hexadecimal number.
 constexpr char kUnfinishedExtension[] = ".new";
+
+// For requests that go on when a collection is closed.
+constexpr std::chrono::seconds kCloseTimeout{60};
 
 // Each try reads the store, and leaves a log file of RocksDB's behind.
 constexpr absl::Duration kReopenInterval = absl::Seconds(1);
@@ -34,6 +38,12 @@ absl::Status NoSuchCollection(std::string_view name) {
   return WithReason(absl::NotFoundError(absl::StrCat(
                         "collection \"", AbslView(name), "\" does not exist")),
                     "COLLECTION_NOT_FOUND");
+}
+
+absl::Status ExistsAlready(std::string_view name) {
+  return WithReason(absl::AlreadyExistsError(absl::StrCat(
+                        "collection \"", AbslView(name), "\" exists already")),
+                    "COLLECTION_EXISTS");
 }
 
 // For a server to embed a dozen texts, loading its model first.
@@ -60,6 +70,7 @@ CollectionRegistry::Handle::~Handle() {
   if (deleted_) {
     RemoveDirectory(directory_);
   }
+  closed_.set_value();
 }
 
 absl::StatusOr<std::unique_ptr<CollectionRegistry>> CollectionRegistry::Open(
@@ -142,9 +153,9 @@ CollectionRegistry::OpenCollection(const CollectionConfig& config,
   }
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<Collection> collection,
-      Collection::Open(config, directory / kSegmentDirectory, std::move(store),
-                       probed != nullptr ? *probed : embedder, cache_,
-                       options_));
+      Collection::Open(config, directory / Collection::kSegmentDirectory,
+                       std::move(store), probed != nullptr ? *probed : embedder,
+                       cache_, options_));
   return std::make_shared<Handle>(directory, std::move(probed),
                                   std::move(collection));
 }
@@ -188,6 +199,9 @@ CollectionRegistry::FindOrReopen(std::string_view name) {
     if (entry->handle != nullptr) {
       return entry->handle;
     }
+    if (entry->repairing) {
+      return entry->error;
+    }
     if (absl::Now() < entry->failure_time + kReopenInterval) {
       return entry->error;
     }
@@ -211,39 +225,44 @@ CollectionRegistry::FindOrReopen(std::string_view name) {
 
 absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
 CollectionRegistry::Create(const NewCollection& request) {
-  PITH_RETURN_IF_ERROR(CheckCollectionName(request.name));
+  return Add(request.name, [&](const fs::path& directory, absl::Time now) {
+    return MakeCollection(request, directory, now);
+  });
+}
+
+absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
+CollectionRegistry::Add(
+    const std::string& name,
+    absl::FunctionRef<absl::StatusOr<std::shared_ptr<Handle>>(
+        const fs::path& directory, absl::Time now)>
+        make) {
+  PITH_RETURN_IF_ERROR(CheckCollectionName(name));
   const absl::Time now = absl::Now();
   const fs::path directory =
-      directory_ /
-      absl::StrCat(request.name, ".", absl::Hex(absl::ToUnixMicros(now)));
+      directory_ / absl::StrCat(name, ".", absl::Hex(absl::ToUnixMicros(now)));
   {
     MutexLock lock(mutex_);
-    if (WaitForEntry(request.name) == nullptr) {
-      entries_.emplace(
-          request.name,
-          Entry{.directory = directory,
-                .error = absl::UnavailableError(absl::StrCat(
-                    "collection \"", request.name, "\" is being created")),
-                .opening = true});
+    if (WaitForEntry(name) == nullptr) {
+      entries_.emplace(name,
+                       Entry{.directory = directory,
+                             .error = absl::UnavailableError(absl::StrCat(
+                                 "collection \"", name, "\" is being created")),
+                             .opening = true});
     } else {
-      return WithReason(
-          absl::AlreadyExistsError(
-              absl::StrCat("collection \"", request.name, "\" exists already")),
-          "COLLECTION_EXISTS");
+      return ExistsAlready(name);
     }
   }
-  absl::StatusOr<std::shared_ptr<Handle>> handle =
-      MakeCollection(request, directory, now);
+  absl::StatusOr<std::shared_ptr<Handle>> handle = make(directory, now);
   if (!handle.ok()) {
     RemoveDirectory(directory);
   }
   MutexLock lock(mutex_);
   opened_.SignalAll();
   if (!handle.ok()) {
-    entries_.erase(request.name);
+    entries_.erase(name);
     return handle.status();
   }
-  Entry& entry = entries_.find(request.name)->second;
+  Entry& entry = entries_.find(name)->second;
   entry.handle = *handle;
   entry.error = absl::OkStatus();
   entry.opening = false;
@@ -288,6 +307,148 @@ CollectionRegistry::MakeCollection(const NewCollection& request,
   return OpenCollection(config, directory, std::move(store.store), *embedder);
 }
 
+absl::Status CollectionRegistry::CheckExists(std::string_view name) {
+  MutexLock lock(mutex_);
+  return entries_.contains(name) ? absl::OkStatus() : NoSuchCollection(name);
+}
+
+absl::Status CollectionRegistry::CheckSnapshotPath(const fs::path& directory) {
+  const std::string action =
+      absl::StrCat("create snapshot ", directory.string());
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(directory, error))) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(action, ": it exists already"));
+  }
+  if (!fs::is_directory(directory.parent_path(), error)) {
+    return absl::NotFoundError(absl::StrCat(
+        action, ": ", directory.parent_path().string(), " is no directory"));
+  }
+  const fs::path own = fs::weakly_canonical(directory_, error);
+  const fs::path target = fs::weakly_canonical(directory, error);
+  if (error) {
+    return ErrnoStatus(error.value(), action, "");
+  }
+  if (std::mismatch(own.begin(), own.end(), target.begin(), target.end())
+          .first == own.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        action, ": ", directory_.string(), " is for collections alone"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
+CollectionRegistry::RestoreSnapshot(const fs::path& snapshot, std::string name,
+                                    const CopyControl& control) {
+  if (name.empty()) {
+    PITH_ASSIGN_OR_RETURN(name, SnapshotName(backend_, snapshot));
+  }
+  PITH_RETURN_IF_ERROR(CheckCollectionName(name));
+  {
+    MutexLock lock(mutex_);
+    if (entries_.contains(name)) {
+      return ExistsAlready(name);
+    }
+  }
+  // The name is not taken before there is something to call so.
+  const fs::path unfinished =
+      directory_ / absl::StrCat(name, ".",
+                                absl::Hex(absl::ToUnixMicros(absl::Now())),
+                                kUnfinishedExtension);
+  PITH_RETURN_IF_ERROR(
+      pith::RestoreSnapshot(backend_, snapshot, name, unfinished, control));
+  absl::StatusOr<std::shared_ptr<Handle>> handle =
+      Add(name,
+          [&](const fs::path& directory,
+              absl::Time /*now*/) -> absl::StatusOr<std::shared_ptr<Handle>> {
+            PITH_RETURN_IF_ERROR(RenameDurably(unfinished, directory));
+            return OpenDirectory(directory);
+          });
+  if (!handle.ok()) {
+    RemoveDirectory(unfinished);
+  }
+  return handle;
+}
+
+absl::StatusOr<CheckReport> CollectionRegistry::Verify(
+    std::string_view name, const CheckControl& control) {
+  const absl::StatusOr<std::shared_ptr<Handle>> handle = FindOrReopen(name);
+  if (handle.ok()) {
+    return VerifyOpen(
+        backend_, (*handle)->collection(),
+        (*handle)->directory().string() + ".verify" + kUnfinishedExtension,
+        control);
+  }
+  fs::path directory;
+  {
+    MutexLock lock(mutex_);
+    const Entry* entry = WaitForEntry(name);
+    if (entry == nullptr || entry->repairing) {
+      return handle.status();
+    }
+    directory = entry->directory;
+  }
+  return VerifyDirectory(backend_, directory, control);
+}
+
+absl::StatusOr<CheckReport> CollectionRegistry::VerifySnapshot(
+    const fs::path& snapshot, const CheckControl& control) {
+  PITH_RETURN_IF_ERROR(
+      CheckSnapshot(snapshot, {.cancelled = control.cancelled}));
+  return VerifyDirectory(backend_, snapshot, control);
+}
+
+absl::StatusOr<CheckReport> CollectionRegistry::Repair(
+    std::string_view name, const CheckControl& control) {
+  std::shared_ptr<Handle> handle;
+  fs::path directory;
+  {
+    MutexLock lock(mutex_);
+    Entry* const entry = WaitForEntry(name);
+    if (entry == nullptr) {
+      return NoSuchCollection(name);
+    }
+    if (entry->repairing) {
+      return entry->error;
+    }
+    entry->repairing = true;
+    entry->error = absl::UnavailableError(
+        absl::StrCat("collection \"", AbslView(name), "\" is being repaired"));
+    directory = entry->directory;
+    handle = std::exchange(entry->handle, nullptr);
+  }
+  absl::StatusOr<CheckReport> report =
+      CloseAndRepair(std::move(handle), directory, control);
+  absl::StatusOr<std::shared_ptr<Handle>> reopened = OpenDirectory(directory);
+  MutexLock lock(mutex_);
+  Entry& entry = entries_.find(name)->second;
+  entry.repairing = false;
+  entry.error = reopened.status();
+  if (reopened.ok()) {
+    entry.handle = *std::move(reopened);
+  } else {
+    entry.failure_time = absl::Now();
+  }
+  return report;
+}
+
+absl::StatusOr<CheckReport> CollectionRegistry::CloseAndRepair(
+    std::shared_ptr<Handle> handle, const fs::path& directory,
+    const CheckControl& control) {
+  if (handle != nullptr) {
+    handle->collection().Close();
+    // Those who still use it get errors, and end soon.
+    const std::shared_future<void> gone = handle->gone_;
+    handle.reset();
+    if (gone.wait_for(kCloseTimeout) != std::future_status::ready) {
+      return absl::UnavailableError(absl::StrCat(
+          "repair ", directory.string(), ": requests have not ended for ",
+          kCloseTimeout.count(), " s"));
+    }
+  }
+  return RepairDirectory(backend_, directory, control);
+}
+
 absl::Status CollectionRegistry::Delete(std::string_view name) {
   std::shared_ptr<Handle> handle;
   fs::path directory;
@@ -296,6 +457,9 @@ absl::Status CollectionRegistry::Delete(std::string_view name) {
     Entry* entry = WaitForEntry(name);
     if (entry == nullptr) {
       return NoSuchCollection(name);
+    }
+    if (entry->repairing) {
+      return entry->error;
     }
     entry->opening = true;
     directory = entry->directory;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,14 +12,17 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 #include "core/base/mutex.h"
 #include "core/index/collection.h"
+#include "core/index/collection_check.h"
 #include "core/index/probed_embedder.h"
 #include "core/index/vector_cache.h"
+#include "core/storage/snapshot.h"
 #include "server/backends.h"
 
 namespace pith {
@@ -68,6 +72,9 @@ class CollectionRegistry {
     const std::unique_ptr<ProbedEmbedder> embedder_;
     std::unique_ptr<Collection> collection_;
     std::atomic<bool> deleted_ = false;
+    // When the collection is closed and nobody uses it any more.
+    std::promise<void> closed_;
+    const std::shared_future<void> gone_{closed_.get_future()};
   };
 
   struct Listing {
@@ -99,6 +106,35 @@ class CollectionRegistry {
   absl::StatusOr<std::shared_ptr<Handle>> Create(const NewCollection& request)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // kNotFound; OK also for a collection that cannot be opened.
+  absl::Status CheckExists(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Where a snapshot may be made: not where something is (kAlreadyExists), nor
+  // in a directory that does not exist (kNotFound), nor among the registry's
+  // own (kInvalidArgument).
+  absl::Status CheckSnapshotPath(const std::filesystem::path& directory);
+
+  // A new collection from a snapshot, called `name`, or as the one that it is
+  // of if that is empty. As pith::RestoreSnapshot; kAlreadyExists if there is
+  // one of that name.
+  absl::StatusOr<std::shared_ptr<Handle>> RestoreSnapshot(
+      const std::filesystem::path& snapshot, std::string name,
+      const CopyControl& control) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // CheckCollection of the collection, whether it is open or cannot be opened.
+  absl::StatusOr<CheckReport> Verify(std::string_view name,
+                                     const CheckControl& control)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same of a snapshot, with its checksums.
+  absl::StatusOr<CheckReport> VerifySnapshot(
+      const std::filesystem::path& snapshot, const CheckControl& control);
+
+  // Closes the collection, if it is open, mends it, and opens it again; as
+  // RepairDirectory. Others get kUnavailable meanwhile.
+  absl::StatusOr<CheckReport> Repair(std::string_view name,
+                                     const CheckControl& control)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Durable when it returns. The collection is closed, so that whatever goes on
   // with it fails; its directory goes with the last handle.
   absl::Status Delete(std::string_view name) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -115,6 +151,8 @@ class CollectionRegistry {
     absl::Time failure_time = absl::InfinitePast();
     // A thread creates, reopens or deletes it; others wait for opened_.
     bool opening = false;
+    // A thread repairs it, which takes long: others get `error`.
+    bool repairing = false;
   };
 
   CollectionRegistry(const std::filesystem::path& directory,
@@ -131,6 +169,17 @@ class CollectionRegistry {
   absl::StatusOr<std::shared_ptr<Handle>> OpenCollection(
       const CollectionConfig& config, const std::filesystem::path& directory,
       std::unique_ptr<PassageStore> store, Embedder& embedder);
+  // RepairDirectory, once nobody uses `handle`, which may be null.
+  absl::StatusOr<CheckReport> CloseAndRepair(
+      std::shared_ptr<Handle> handle, const std::filesystem::path& directory,
+      const CheckControl& control);
+  // A collection that `make` makes in a directory of its own, if there is none
+  // called `name`.
+  absl::StatusOr<std::shared_ptr<Handle>> Add(
+      const std::string& name,
+      absl::FunctionRef<absl::StatusOr<std::shared_ptr<Handle>>(
+          const std::filesystem::path& directory, absl::Time now)>
+          make) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::shared_ptr<Handle>> MakeCollection(
       const NewCollection& request, const std::filesystem::path& directory,
       absl::Time now);

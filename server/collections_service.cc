@@ -1,9 +1,14 @@
 #include "server/collections_service.h"
 
+#include <filesystem>
+#include <string>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 #include "core/base/status_macros.h"
 #include "server/convert.h"
+#include "server/snapshots.h"
 #include "server/unary_call.h"
 
 namespace pith {
@@ -17,12 +22,101 @@ absl::Status Compact(Collection& collection, const CompactOptions& options,
       collection.Compact(
           options, [&operation] { return operation.cancelled(); },
           [&operation](const CompactProgress& progress) {
-            operation.Update(
-                [&](v1::CompactProgress& shown) { shown = ToProto(progress); });
+            operation.Update([&](v1::Operation& shown) {
+              *shown.mutable_compact() = ToProto(progress);
+            });
           }));
-  operation.Update(
-      [&](v1::CompactProgress& shown) { shown = ToProto(result); });
+  operation.Update([&](v1::Operation& shown) {
+    *shown.mutable_compact() = ToProto(result);
+  });
   return absl::OkStatus();
+}
+
+// Of an operation that shows its progress where `progress` says.
+template <typename Progress>
+v1::Operation Describe(const std::string& collection, const std::string& target,
+                       Progress* (v1::Operation::*progress)()) {
+  v1::Operation description;
+  description.set_collection(collection);
+  description.set_target(target);
+  (description.*progress)();
+  return description;
+}
+
+// Shows progress where `progress` says.
+CopyControl ControlOf(Operation& operation,
+                      v1::CopyProgress* (v1::Operation::*progress)()) {
+  return {.cancelled = [&operation] { return operation.cancelled(); },
+          .progress =
+              [&operation, progress](uint64_t bytes, uint64_t total) {
+                operation.Update([&](v1::Operation& shown) {
+                  v1::CopyProgress& copy = *(shown.*progress)();
+                  copy.set_bytes(static_cast<int64_t>(bytes));
+                  copy.set_total_bytes(static_cast<int64_t>(total));
+                });
+              }};
+}
+
+CheckControl ControlOf(Operation& operation,
+                       v1::CheckProgress* (v1::Operation::*progress)()) {
+  return {.cancelled = [&operation] { return operation.cancelled(); },
+          .progress =
+              [&operation, progress](uint64_t documents, uint64_t total) {
+                operation.Update([&](v1::Operation& shown) {
+                  v1::CheckProgress& check = *(shown.*progress)();
+                  check.set_documents_checked(static_cast<int64_t>(documents));
+                  check.set_documents(static_cast<int64_t>(total));
+                });
+              }};
+}
+
+absl::Status Restore(CollectionRegistry& collections,
+                     const std::filesystem::path& snapshot,
+                     const std::string& name, Operation& operation) {
+  PITH_ASSIGN_OR_RETURN(
+      const auto handle,
+      collections.RestoreSnapshot(
+          snapshot, name,
+          ControlOf(operation, &v1::Operation::mutable_restore_snapshot)));
+  operation.Update([&](v1::Operation& shown) {
+    shown.set_collection(handle->collection().config().name);
+  });
+  return absl::OkStatus();
+}
+
+absl::Status Verify(CollectionRegistry& collections,
+                    const v1::VerifyCollectionRequest& request,
+                    Operation& operation) {
+  const CheckControl control =
+      ControlOf(operation, &v1::Operation::mutable_verify);
+  PITH_ASSIGN_OR_RETURN(
+      const CheckReport report,
+      request.has_snapshot_path()
+          ? collections.VerifySnapshot(request.snapshot_path(), control)
+          : collections.Verify(request.name(), control));
+  operation.Update(
+      [&](v1::Operation& shown) { *shown.mutable_verify() = ToProto(report); });
+  return absl::OkStatus();
+}
+
+absl::Status Repair(CollectionRegistry& collections, const std::string& name,
+                    Operation& operation) {
+  PITH_ASSIGN_OR_RETURN(
+      const CheckReport report,
+      collections.Repair(name,
+                         ControlOf(operation, &v1::Operation::mutable_repair)));
+  operation.Update([&](v1::Operation& shown) {
+    v1::CheckProgress& repair = *shown.mutable_repair();
+    repair = ToProto(report);
+    repair.set_repaired(report.irreparable_count == 0);
+  });
+  if (report.irreparable_count == 0) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(absl::StrCat(
+      "repair collection \"", name, "\": ", report.irreparable_count, " of ",
+      report.problem_count,
+      " problems cannot be mended, so that nothing was changed"));
 }
 
 }  // namespace
@@ -91,17 +185,112 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::CompactCollection(
         PITH_ASSIGN_OR_RETURN(
             const auto operation,
             operations_.Start(
-                request->name(), "",
+                Describe(request->name(), "", &v1::Operation::mutable_compact),
                 [handle = std::move(handle),
                  options = CompactOptions{.recompute = request->recompute()}](
                     Operation& self) {
                   return Compact(handle->collection(), options, self);
                 }));
-        // Says what kind it is even while it waits for a thread.
-        operation->Update([](v1::CompactProgress&) {});
         *response->mutable_operation() = operation->Describe();
         return absl::OkStatus();
       });
+}
+
+grpc::ServerUnaryReactor* CollectionsServiceImpl::CreateSnapshot(
+    grpc::CallbackServerContext* context,
+    const v1::CreateSnapshotRequest* request,
+    v1::CreateSnapshotResponse* response) {
+  return RunUnary(
+      context, executor_, [=, this](const CallContext&) -> absl::Status {
+        const std::string& name = request->name();
+        PITH_ASSIGN_OR_RETURN(const std::filesystem::path path,
+                              PathFromProto(request->path()));
+        PITH_ASSIGN_OR_RETURN(auto handle, collections_.FindOrReopen(name));
+        PITH_RETURN_IF_ERROR(collections_.CheckSnapshotPath(path));
+        PITH_ASSIGN_OR_RETURN(
+            const auto operation,
+            operations_.Start(
+                Describe(name, path.string(),
+                         &v1::Operation::mutable_create_snapshot),
+                [handle = std::move(handle), path](Operation& self) {
+                  return pith::CreateSnapshot(
+                      handle->collection(), path,
+                      ControlOf(self, &v1::Operation::mutable_create_snapshot));
+                }));
+        *response->mutable_operation() = operation->Describe();
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* CollectionsServiceImpl::RestoreSnapshot(
+    grpc::CallbackServerContext* context,
+    const v1::RestoreSnapshotRequest* request,
+    v1::RestoreSnapshotResponse* response) {
+  return RunUnary(context, executor_,
+                  [=, this](const CallContext&) -> absl::Status {
+                    const std::string& name = request->name();
+                    PITH_ASSIGN_OR_RETURN(const std::filesystem::path path,
+                                          PathFromProto(request->path()));
+                    if (!name.empty()) {
+                      PITH_RETURN_IF_ERROR(CheckCollectionName(name));
+                    }
+                    PITH_ASSIGN_OR_RETURN(
+                        const auto operation,
+                        operations_.Start(
+                            Describe(name, path.string(),
+                                     &v1::Operation::mutable_restore_snapshot),
+                            [this, name, path](Operation& self) {
+                              return Restore(collections_, path, name, self);
+                            }));
+                    *response->mutable_operation() = operation->Describe();
+                    return absl::OkStatus();
+                  });
+}
+
+grpc::ServerUnaryReactor* CollectionsServiceImpl::VerifyCollection(
+    grpc::CallbackServerContext* context,
+    const v1::VerifyCollectionRequest* request,
+    v1::VerifyCollectionResponse* response) {
+  return RunUnary(
+      context, executor_, [=, this](const CallContext&) -> absl::Status {
+        v1::VerifyCollectionRequest wanted = *request;
+        if (wanted.has_snapshot_path()) {
+          PITH_ASSIGN_OR_RETURN(const std::filesystem::path path,
+                                PathFromProto(wanted.snapshot_path()));
+          wanted.set_snapshot_path(path.string());
+        } else {
+          PITH_RETURN_IF_ERROR(collections_.CheckExists(wanted.name()));
+        }
+        PITH_ASSIGN_OR_RETURN(
+            const auto operation,
+            operations_.Start(Describe(wanted.name(), wanted.snapshot_path(),
+                                       &v1::Operation::mutable_verify),
+                              [this, wanted](Operation& self) {
+                                return Verify(collections_, wanted, self);
+                              }));
+        *response->mutable_operation() = operation->Describe();
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* CollectionsServiceImpl::RepairCollection(
+    grpc::CallbackServerContext* context,
+    const v1::RepairCollectionRequest* request,
+    v1::RepairCollectionResponse* response) {
+  return RunUnary(context, executor_,
+                  [=, this](const CallContext&) -> absl::Status {
+                    const std::string& name = request->name();
+                    PITH_RETURN_IF_ERROR(collections_.CheckExists(name));
+                    PITH_ASSIGN_OR_RETURN(
+                        const auto operation,
+                        operations_.Start(
+                            Describe(name, "", &v1::Operation::mutable_repair),
+                            [this, name](Operation& self) {
+                              return Repair(collections_, name, self);
+                            }));
+                    *response->mutable_operation() = operation->Describe();
+                    return absl::OkStatus();
+                  });
 }
 
 }  // namespace pith

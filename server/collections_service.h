@@ -38,6 +38,22 @@ class CollectionsServiceImpl : public v1::CollectionsService::CallbackService {
       grpc::CallbackServerContext* context,
       const v1::CompactCollectionRequest* request,
       v1::CompactCollectionResponse* response) override;
+  grpc::ServerUnaryReactor* CreateSnapshot(
+      grpc::CallbackServerContext* context,
+      const v1::CreateSnapshotRequest* request,
+      v1::CreateSnapshotResponse* response) override;
+  grpc::ServerUnaryReactor* RestoreSnapshot(
+      grpc::CallbackServerContext* context,
+      const v1::RestoreSnapshotRequest* request,
+      v1::RestoreSnapshotResponse* response) override;
+  grpc::ServerUnaryReactor* VerifyCollection(
+      grpc::CallbackServerContext* context,
+      const v1::VerifyCollectionRequest* request,
+      v1::VerifyCollectionResponse* response) override;
+  grpc::ServerUnaryReactor* RepairCollection(
+      grpc::CallbackServerContext* context,
+      const v1::RepairCollectionRequest* request,
+      v1::RepairCollectionResponse* response) override;
 
  private:
   CollectionRegistry& collections_;

@@ -221,6 +221,19 @@ google::protobuf::Timestamp ToProto(absl::Time time) {
   return proto;
 }
 
+absl::StatusOr<std::filesystem::path> PathFromProto(const std::string& text) {
+  const std::filesystem::path path = text;
+  if (!path.is_absolute()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("path \"", text, "\" is not absolute"));
+  }
+  std::filesystem::path normal = path.lexically_normal();
+  if (!normal.has_filename() && normal.has_parent_path()) {
+    normal = normal.parent_path();
+  }
+  return normal;
+}
+
 std::string PrintableToProto(std::string_view text) {
   return CheckUtf8Text(text).ok() ? std::string(text)
                                   : absl::CEscape(AbslView(text));
@@ -461,6 +474,27 @@ v1::CompactProgress ToProto(const CompactResult& result) {
     proto.set_delta_passages(static_cast<int64_t>(result.delta_passages));
     proto.set_required_passages(static_cast<int64_t>(result.required_passages));
   }
+  return proto;
+}
+
+v1::CheckProgress ToProto(const CheckReport& report) {
+  v1::CheckProgress proto;
+  proto.set_documents_checked(static_cast<int64_t>(report.documents));
+  proto.set_documents(static_cast<int64_t>(report.documents));
+  proto.set_passages(static_cast<int64_t>(report.passages));
+  proto.set_segments(static_cast<int64_t>(report.segments));
+  proto.set_segment_passages(static_cast<int64_t>(report.segment_passages));
+  proto.set_delta_passages(static_cast<int64_t>(report.delta_passages));
+  proto.set_pending_passages(static_cast<int64_t>(report.pending_passages));
+  proto.set_vectors(static_cast<int64_t>(report.vectors));
+  for (const CheckProblem& problem : report.problems) {
+    v1::CheckProgress::Problem& shown = *proto.add_problems();
+    shown.set_text(PrintableToProto(problem.text));
+    shown.set_repairable(problem.repairable);
+  }
+  proto.set_problem_count(static_cast<int64_t>(report.problem_count));
+  proto.set_irreparable_count(static_cast<int64_t>(report.irreparable_count));
+  proto.set_lost_codes(static_cast<int64_t>(report.lost_codes));
   return proto;
 }
 

@@ -1,6 +1,7 @@
 #ifndef PITH_SERVER_CONVERT_H_
 #define PITH_SERVER_CONVERT_H_
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,7 @@
 
 #include "core/base/matrix.h"
 #include "core/index/collection.h"
+#include "core/index/collection_check.h"
 #include "core/index/vector_cache.h"
 #include "proto/pith/v1/admin.pb.h"
 #include "proto/pith/v1/collections.pb.h"
@@ -39,6 +41,10 @@ google::protobuf::Timestamp ToProto(absl::Time time);
 // be any bytes, messages are UTF-8.
 std::string PrintableToProto(std::string_view text);
 
+// Without ".", ".." and a slash at the end, which would make an empty last
+// part. kInvalidArgument if `text` is no absolute path.
+absl::StatusOr<std::filesystem::path> PathFromProto(const std::string& text);
+
 // Little-endian f32, rows one after another.
 std::string ToProto(const Matrix& vectors);
 // kInvalidArgument if `bytes` is no whole number of floats.
@@ -60,6 +66,7 @@ v1::SearchHit ToProto(SearchHit&& hit);
 v1::CompactProgress ToProto(const CompactProgress& progress);
 // What is to be known at the end.
 v1::CompactProgress ToProto(const CompactResult& result);
+v1::CheckProgress ToProto(const CheckReport& report);
 v1::Collection ToProto(const CollectionRegistry::Listing& listing);
 v1::ModelInfo ToProto(const ModelDescription& model);
 v1::VectorCache ToProto(const VectorCache::Status& cache);

@@ -223,6 +223,10 @@ absl::Status Run(const Flags& flags) {
       .open =
           [&](const fs::path& directory) {
             return open_store(RocksDbStore::Open(directory, shared));
+          },
+      .open_read_only =
+          [&](const fs::path& directory) {
+            return open_store(RocksDbStore::OpenReadOnly(directory, shared));
           }};
   const ServerConfig config = {
       .data_directory = paths.data_directory,

@@ -22,12 +22,12 @@ constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
 
 }  // namespace
 
-Operation::Operation(const std::string& id, std::string_view collection,
-                     std::string_view target)
-    : id_(id), collection_(collection), target_(target) {
+Operation::Operation(const std::string& id, v1::Operation description)
+    : id_(id),
+      collection_(description.collection()),
+      target_(description.target()),
+      state_(std::move(description)) {
   state_.set_id(id_);
-  state_.set_collection(collection_);
-  state_.set_target(target_);
   state_.set_state(v1::Operation::STATE_RUNNING);
   *state_.mutable_start_time() = ToProto(absl::Now());
 }
@@ -42,17 +42,15 @@ uint64_t Operation::version() const {
   return version_;
 }
 
-void Operation::Update(
-    const std::function<void(v1::AddSourceProgress&)>& edit) {
+void Operation::Update(const std::function<void(v1::Operation&)>& edit) {
   MutexLock lock(mutex_);
-  edit(*state_.mutable_add_source());
+  edit(state_);
   ++version_;
 }
 
-void Operation::Update(const std::function<void(v1::CompactProgress&)>& edit) {
-  MutexLock lock(mutex_);
-  edit(*state_.mutable_compact());
-  ++version_;
+void Operation::Update(
+    const std::function<void(v1::AddSourceProgress&)>& edit) {
+  Update([&edit](v1::Operation& state) { edit(*state.mutable_add_source()); });
 }
 
 bool Operation::cancelled() const {
@@ -110,6 +108,15 @@ void Operation::EndLocked(const absl::Status& status) {
   ++version_;
 }
 
+v1::Operation DescribeAdd(const std::string& collection,
+                          const std::string& path) {
+  v1::Operation description;
+  description.set_collection(collection);
+  description.set_target(path);
+  description.mutable_add_source();
+  return description;
+}
+
 OperationRegistry::OperationRegistry()
     : executor_(std::make_unique<Executor>("operations", kThreads, kMaxQueued)),
       watcher_thread_([this] { RunWatchers(); }) {}
@@ -128,19 +135,20 @@ OperationRegistry::~OperationRegistry() {
 }
 
 absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
-    std::string_view collection, std::string_view target,
-    std::function<absl::Status(Operation&)> work) {
+    v1::Operation description, std::function<absl::Status(Operation&)> work) {
   MutexLock lock(mutex_);
   size_t ended = 0;
   for (auto it = operations_.begin(); it != operations_.end();) {
     const v1::Operation other = (*it)->Describe();
     if (other.state() == v1::Operation::STATE_RUNNING) {
-      if (other.collection() == collection && other.target() == target) {
+      if (other.collection() == description.collection() &&
+          other.target() == description.target() &&
+          other.progress_case() == description.progress_case()) {
         return WithReason(
-            absl::FailedPreconditionError(
-                absl::StrCat("operation ", other.id(), " on ", AbslView(target),
-                             target.empty() ? "" : " and ", "collection \"",
-                             AbslView(collection), "\" has not ended")),
+            absl::FailedPreconditionError(absl::StrCat(
+                "operation ", other.id(), " on ", other.target(),
+                other.target().empty() ? "" : " and ", "collection \"",
+                other.collection(), "\" has not ended")),
             "OPERATION_RUNNING");
       }
       ++it;
@@ -149,7 +157,7 @@ absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
     }
   }
   auto operation = std::make_shared<Operation>(absl::StrCat("op-", next_id_++),
-                                               collection, target);
+                                               std::move(description));
   const absl::Status queued =
       executor_->Submit([operation, work = std::move(work)] {
         if (operation->Begin()) {

@@ -23,8 +23,8 @@ namespace pith {
 // Long work that is run by the daemon, watched and cancelled. Thread-safe.
 class Operation {
  public:
-  Operation(const std::string& id, std::string_view collection,
-            std::string_view target);
+  // `description` has collection, target and an empty progress.
+  Operation(const std::string& id, v1::Operation description);
 
   const std::string& id() const { return id_; }
   const std::string& collection() const { return collection_; }
@@ -35,9 +35,9 @@ class Operation {
 
   // For the work itself: changes the progress of its kind by `edit`, and asks
   // whether to go on.
-  void Update(const std::function<void(v1::AddSourceProgress&)>& edit)
+  void Update(const std::function<void(v1::Operation&)>& edit)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  void Update(const std::function<void(v1::CompactProgress&)>& edit)
+  void Update(const std::function<void(v1::AddSourceProgress&)>& edit)
       ABSL_LOCKS_EXCLUDED(mutex_);
   bool cancelled() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits for Cancel(), up to `timeout`; returns cancelled().
@@ -67,6 +67,10 @@ class Operation {
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+// Of an operation that adds what lies at `path`.
+v1::Operation DescribeAdd(const std::string& collection,
+                          const std::string& path);
+
 // Runs operations, keeps those that ended lately, and tells watchers of
 // changes.
 class OperationRegistry {
@@ -75,13 +79,14 @@ class OperationRegistry {
   // Cancels what runs, and waits for it; watchers are told a last time.
   ~OperationRegistry();
 
-  // Runs `work` on a thread of the registry's. `target` is what it works on
-  // beside the collection; it may be empty. kFailedPrecondition if an operation
-  // on the same collection and target has not ended,
-  // kResourceExhausted if too many wait. kCancelled from `work` is no failure.
+  // Runs `work` on a thread of the registry's. `description` has collection,
+  // target, either of which may be empty, and an empty progress, which says of
+  // what kind it is. kFailedPrecondition if one of the same three has not
+  // ended, kResourceExhausted if too many wait. kCancelled from `work` is no
+  // failure.
   absl::StatusOr<std::shared_ptr<Operation>> Start(
-      std::string_view collection, std::string_view target,
-      std::function<absl::Status(Operation&)> work) ABSL_LOCKS_EXCLUDED(mutex_);
+      v1::Operation description, std::function<absl::Status(Operation&)> work)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::StatusOr<std::shared_ptr<Operation>> Find(std::string_view id)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -360,7 +360,7 @@ bool SourceRegistry::ReconcileNext() {
     if (!hints.everything && now < next->next_reconcile) {
       tops = std::move(hints.paths);
     }
-    progress.emplace("reconcile", next->collection, next->path);
+    progress.emplace("reconcile", DescribeAdd(next->collection, next->path));
     next->scanning = &*progress;
     if (next->last_reconcile) {
       last = next->last_reconcile->status;

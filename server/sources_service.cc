@@ -22,23 +22,8 @@ namespace fs = std::filesystem;
 // Of a collection, that a list of sources looks through.
 constexpr size_t kMaxWaitingPassages = 100'000;
 
-// Absolute, without ".", ".." and a slash at the end, which would make an empty
-// last part.
-absl::StatusOr<fs::path> NormalPath(const std::string& text) {
-  const fs::path path = text;
-  if (!path.is_absolute()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("path \"", text, "\" is not absolute"));
-  }
-  fs::path normal = path.lexically_normal();
-  if (!normal.has_filename() && normal.has_parent_path()) {
-    normal = normal.parent_path();
-  }
-  return normal;
-}
-
 absl::StatusOr<fs::path> ReadablePath(const std::string& text) {
-  PITH_ASSIGN_OR_RETURN(fs::path path, NormalPath(text));
+  PITH_ASSIGN_OR_RETURN(fs::path path, PathFromProto(text));
   if (::access(path.c_str(), R_OK) != 0) {
     return ErrnoStatus(errno, "read", path);
   }
@@ -53,7 +38,7 @@ absl::StatusOr<v1::Operation> SourcesServiceImpl::StartScan(
   PITH_ASSIGN_OR_RETURN(
       const auto operation,
       operations_.Start(
-          collection, path.string(),
+          DescribeAdd(collection, path.string()),
           [this, handle = std::move(handle), path](Operation& self) {
             return sources_.Scan(*handle, path, self);
           }));
@@ -91,11 +76,12 @@ grpc::ServerUnaryReactor* SourcesServiceImpl::UnwatchSource(
     grpc::CallbackServerContext* context,
     const v1::UnwatchSourceRequest* request,
     v1::UnwatchSourceResponse* /*response*/) {
-  return RunUnary(
-      context, executor_, [=, this](const CallContext&) -> absl::Status {
-        PITH_ASSIGN_OR_RETURN(const fs::path path, NormalPath(request->path()));
-        return sources_.Unwatch(request->collection(), path);
-      });
+  return RunUnary(context, executor_,
+                  [=, this](const CallContext&) -> absl::Status {
+                    PITH_ASSIGN_OR_RETURN(const fs::path path,
+                                          PathFromProto(request->path()));
+                    return sources_.Unwatch(request->collection(), path);
+                  });
 }
 
 grpc::ServerUnaryReactor* SourcesServiceImpl::ListSources(

@@ -206,9 +206,15 @@ std::string CacheText(const v1::VectorCache& cache) {
 }
 
 std::string RunningText(const v1::Operation& operation) {
-  if (operation.has_compact()) {
-    return absl::StrCat("running     compact ", operation.collection(), ": ",
-                        CompactText(operation.compact()));
+  if (const std::optional<std::string> work = WorkText(operation)) {
+    const std::string what = operation.has_compact()            ? "compact"
+                             : operation.has_create_snapshot()  ? "snapshot"
+                             : operation.has_restore_snapshot() ? "restore"
+                             : operation.has_verify()           ? "verify"
+                                                                : "repair";
+    return absl::StrCat("running     ", what, " ", operation.collection(),
+                        operation.target().empty() ? "" : " ",
+                        PrintableLine(operation.target()), ": ", *work);
   }
   ProgressMeter meter;
   meter.Update(operation.add_source(), absl::Now());
@@ -322,6 +328,13 @@ std::string ProfileName(v1::CodeProfile profile) {
 }
 
 absl::Status OfCollection(absl::Status status, const std::string& collection) {
+  if (absl::IsDataLoss(status)) {
+    return WithHint(
+        std::move(status),
+        absl::StrCat("pith verify ", collection,
+                     " says what is damaged, pith repair ", collection,
+                     " mends what can be made again from texts"));
+  }
   if (!absl::IsNotFound(status)) {
     return status;
   }

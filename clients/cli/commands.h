@@ -108,6 +108,20 @@ absl::StatusOr<Outcome> DeleteCollection(const Invocation& invocation,
 // with `recompute` into one with a new codebook.
 absl::StatusOr<Outcome> Compact(const Invocation& invocation, bool recompute);
 
+// A snapshot of the collection at `path`, which must not exist.
+absl::StatusOr<Outcome> Snapshot(const Invocation& invocation,
+                                 const std::string& path);
+// A new collection from a snapshot; an empty name is that of the one it is of.
+absl::StatusOr<Outcome> Restore(const Invocation& invocation,
+                                const std::string& path,
+                                const std::string& name);
+// Of the collection, or of a snapshot if its path is not empty. kDataLoss if
+// problems are found.
+absl::StatusOr<Outcome> Verify(const Invocation& invocation,
+                               const std::string& snapshot);
+// kDataLoss if a problem cannot be mended.
+absl::StatusOr<Outcome> Repair(const Invocation& invocation);
+
 absl::StatusOr<Outcome> ListModels(const Invocation& invocation);
 absl::StatusOr<Outcome> ModelInfo(const Invocation& invocation,
                                   const std::string& model);

@@ -5,11 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "clients/cli/collection_operation.h"
 #include "clients/cli/commands.h"
-#include "clients/cli/json.h"
-#include "clients/cli/operation.h"
 #include "core/base/status_macros.h"
-#include "proto/pith/v1/collections.grpc.pb.h"
 
 namespace pith::cli {
 
@@ -53,34 +51,23 @@ std::string SummaryText(const v1::Operation& operation) {
 }  // namespace
 
 absl::StatusOr<Outcome> Compact(const Invocation& invocation, bool recompute) {
-  InterruptListener interrupts;
-  PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
-  v1::CollectionsService::Stub stub(channel);
   v1::CompactCollectionRequest request;
   request.set_name(invocation.collection);
   request.set_recompute(recompute);
-  // A signal from here on is for the operation, once that has an id.
-  interrupts.SetAction([](int) {});
-  auto response = Call<v1::CompactCollectionResponse>(
-      stub, &v1::CollectionsService::Stub::CompactCollection, request);
-  if (!response.ok()) {
-    return OfCollection(response.status(), invocation.collection);
-  }
   const std::string work = absl::StrCat("compact ", invocation.collection);
   const OperationWords words = {
       .work = work,
       .hint = "what was not finished is as it was; the same command goes on",
       .lost_hint = "it may still go on; `pith status` shows what came of it"};
-  PITH_ASSIGN_OR_RETURN(*response->mutable_operation(),
-                        Follow(channel, response->operation(), words,
-                               interrupts, invocation.terminal));
-  if (invocation.json) {
-    std::cout << JsonText(ToJson(*response));
-  }
-  PITH_RETURN_IF_ERROR(EndOf(response->operation(), words));
+  PITH_ASSIGN_OR_RETURN(
+      const v1::Operation operation,
+      RunOperation<v1::CompactCollectionResponse>(
+          invocation, &v1::CollectionsService::Stub::CompactCollection, request,
+          words));
+  PITH_RETURN_IF_ERROR(EndOf(operation, words));
   if (!invocation.json) {
     std::cout << PrintableLine(invocation.collection) << ": "
-              << SummaryText(response->operation()) << "\n";
+              << SummaryText(operation) << "\n";
   }
   return Outcome::kDone;
 }

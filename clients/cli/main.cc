@@ -51,6 +51,9 @@ struct CommandLine {
   SearchOptions search;
   CreateCollectionOptions create;
   bool recompute = false;
+  std::string restored_name;
+  // A path.
+  std::string snapshot;
   Command command;
 };
 
@@ -190,6 +193,36 @@ void Define(CLI::App& app, CommandLine& line) {
       "--recompute", line.recompute,
       "Make codes from recomputed vectors, with one new codebook: "
       "as much work as adding everything");
+
+  AddCommand(
+      app, line, "snapshot",
+      "Copy a collection as it is now to a new folder, while it is used; "
+      "SHA256SUMS in it has the checksums",
+      [&line](const Invocation& call) { return Snapshot(call, line.argument); })
+      ->add_option("PATH", line.argument, "A folder that does not exist")
+      ->required();
+  CLI::App* restore =
+      AddCommand(app, line, "restore", "Make a collection from a snapshot",
+                 [&line](const Invocation& call) {
+                   return Restore(call, line.argument, line.restored_name);
+                 });
+  restore->add_option("PATH", line.argument, "A snapshot's folder")->required();
+  restore->add_option("NAME", line.restored_name,
+                      "The new collection's name (default: that of the one "
+                      "that the snapshot is of)");
+  CLI::App* verify = AddCommand(
+      app, line, "verify",
+      "Read every byte of a collection, and compare its parts with each other",
+      [&line](const Invocation& call) { return Verify(call, line.snapshot); });
+  verify->add_option("COLLECTION", line.invocation.collection,
+                     "As --collection");
+  verify->add_option("--snapshot", line.snapshot,
+                     "Verify the snapshot in this folder instead");
+  AddCommand(app, line, "repair",
+             "Verify a collection, and mend what can be made again from its "
+             "texts",
+             Repair)
+      ->add_option("COLLECTION", line.invocation.collection, "As --collection");
 
   CLI::App* collection =
       AddGroup(app, "collection", "Create, list and delete collections");

@@ -55,16 +55,14 @@ class ProgressDisplay {
 
   void Update(const v1::Operation& operation) {
     MutexLock lock(mutex_);
-    if (operation.has_compact()) {
-      compact_ = operation.compact();
-    } else {
+    work_ = WorkText(operation);
+    if (!work_) {
       meter_.Update(operation.add_source(), absl::Now());
     }
     if (terminal_.stderr_is_terminal) {
       const int columns = terminal_.columns - 1;
       std::cerr << "\r"
-                << (compact_ ? CutToWidth(CompactText(*compact_), columns)
-                             : meter_.Bar(columns))
+                << (work_ ? CutToWidth(*work_, columns) : meter_.Bar(columns))
                 << "\033[K" << std::flush;
     }
   }
@@ -80,8 +78,7 @@ class ProgressDisplay {
         continue;
       }
       meter_.Advance(now);
-      std::cerr << (compact_ ? CompactText(*compact_) : meter_.Line())
-                << std::endl;
+      std::cerr << (work_ ? *work_ : meter_.Line()) << std::endl;
       next = now + kLogInterval;
     }
   }
@@ -90,9 +87,9 @@ class ProgressDisplay {
   Mutex mutex_;
   CondVar wake_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  // Of an operation that adds, and of one that compacts.
+  // Of an operation that adds, and of another.
   ProgressMeter meter_ ABSL_GUARDED_BY(mutex_);
-  std::optional<v1::CompactProgress> compact_ ABSL_GUARDED_BY(mutex_);
+  std::optional<std::string> work_ ABSL_GUARDED_BY(mutex_);
   std::thread lines_;
 };
 

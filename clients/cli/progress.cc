@@ -149,4 +149,35 @@ std::string CompactText(const v1::CompactProgress& progress) {
   }
 }
 
+std::optional<std::string> WorkText(const v1::Operation& operation) {
+  const auto copied = [](const v1::CopyProgress& progress) -> std::string {
+    return progress.total_bytes() == 0
+               ? "writing what is in memory"
+               : absl::StrCat(FormatBytes(progress.bytes()), " of ",
+                              FormatBytes(progress.total_bytes()));
+  };
+  const auto checked = [](const v1::CheckProgress& progress) -> std::string {
+    return progress.documents_checked() == 0
+               ? "reading every byte"
+               : absl::StrCat(FormatCount(progress.documents_checked()), " of ",
+                              Plural(progress.documents(), "document"));
+  };
+  if (operation.has_compact()) {
+    return CompactText(operation.compact());
+  }
+  if (operation.has_create_snapshot()) {
+    return copied(operation.create_snapshot());
+  }
+  if (operation.has_restore_snapshot()) {
+    return copied(operation.restore_snapshot());
+  }
+  if (operation.has_verify()) {
+    return checked(operation.verify());
+  }
+  if (operation.has_repair()) {
+    return checked(operation.repair());
+  }
+  return std::nullopt;
+}
+
 }  // namespace pith::cli

@@ -55,6 +55,9 @@ class ProgressMeter {
 // What a compaction is at: "encoding 12,000 passages".
 std::string CompactText(const v1::CompactProgress& progress);
 
+// The same of any operation that is not one of adding; nullopt of those.
+std::optional<std::string> WorkText(const v1::Operation& operation);
+
 }  // namespace pith::cli
 
 #endif  // PITH_CLIENTS_CLI_PROGRESS_H_

@@ -21,6 +21,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <thread>
@@ -38,11 +39,13 @@
 #include "nlohmann/json.hpp"
 
 #include "clients/cli/daemon.h"
+#include "clients/cli/rpc_status.h"
 #include "core/base/paths.h"
 #include "core/base/status_macros.h"
 #include "core/base/vector_math.h"
 #include "proto/pith/v1/collections.grpc.pb.h"
 #include "proto/pith/v1/documents.grpc.pb.h"
+#include "proto/pith/v1/operations.grpc.pb.h"
 #include "proto/pith/v1/search.grpc.pb.h"
 #include "tests/crash/faults.h"
 #include "tests/process.h"
@@ -53,6 +56,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kCollection[] = "crash";
+// Made of a snapshot.
+constexpr char kRestored[] = "restored";
 // Documents that there may be, fewer than a search can recompute. The first
 // segment takes as many as a codebook is trained on.
 constexpr size_t kDocuments = 1500;
@@ -90,6 +95,10 @@ struct Counts {
   int64_t verified_documents = 0;
   int64_t searches = 0;
   int compactions = 0;
+  // Checks of the whole collection, and of snapshots, with what was restored of
+  // them.
+  int verified = 0;
+  int snapshots = 0;
   std::map<std::string, int> points;
 };
 
@@ -492,6 +501,110 @@ class Harness {
     return Call(&v1::DocumentsService::Stub::WaitUntilSearchable, request)
         .status();
   }
+  // The operation when it has ended. Fails if it did not end well.
+  absl::StatusOr<v1::Operation> WaitFor(v1::Operation operation) const {
+    v1::GetOperationRequest request;
+    request.set_id(operation.id());
+    while (operation.state() == v1::Operation::STATE_RUNNING) {
+      absl::SleepFor(absl::Milliseconds(2));
+      PITH_ASSIGN_OR_RETURN(
+          const auto response,
+          Call(&v1::OperationsService::Stub::GetOperation, request));
+      operation = response.operation();
+    }
+    PITH_RETURN_IF_ERROR(cli::FromRpcStatus(operation.error()));
+    return operation;
+  }
+  // kDataLoss if it has a problem.
+  absl::Status CheckWhole(const v1::VerifyCollectionRequest& request) {
+    PITH_ASSIGN_OR_RETURN(
+        const auto response,
+        Call(&v1::CollectionsService::Stub::VerifyCollection, request));
+    PITH_ASSIGN_OR_RETURN(const v1::Operation verified,
+                          WaitFor(response.operation()));
+    ++counts_.verified;
+    if (verified.verify().problem_count() == 0) {
+      return absl::OkStatus();
+    }
+    return absl::DataLossError(
+        absl::StrCat("verify: ", verified.verify().ShortDebugString()));
+  }
+  absl::Status CheckWhole(const std::string& collection) {
+    v1::VerifyCollectionRequest request;
+    request.set_name(collection);
+    return CheckWhole(request);
+  }
+
+  // Only begins.
+  absl::Status TakeSnapshot() {
+    std::error_code ignored;
+    fs::remove_all(snapshot_, ignored);
+    const uint64_t since = model_.Now();
+    v1::CreateSnapshotRequest request;
+    request.set_name(kCollection);
+    request.set_path(snapshot_.string());
+    PITH_RETURN_IF_ERROR(
+        Call(&v1::CollectionsService::Stub::CreateSnapshot, request).status());
+    snapshot_since_ = since;
+    return absl::OkStatus();
+  }
+  // Only begins.
+  absl::Status RestoreSnapshot() {
+    v1::RestoreSnapshotRequest request;
+    request.set_name(kRestored);
+    request.set_path(snapshot_.string());
+    return Call(&v1::CollectionsService::Stub::RestoreSnapshot, request)
+        .status();
+  }
+  // That what was being restored is a whole collection or none, and that a
+  // snapshot, if it is there, has what was acknowledged by the time it was
+  // asked for and nothing that was not sent.
+  absl::Status CheckSnapshot() {
+    v1::DeleteCollectionRequest erase;
+    erase.set_name(kRestored);
+    const auto erase_restored = [&] {
+      return Call(&v1::CollectionsService::Stub::DeleteCollection, erase)
+          .status();
+    };
+    const absl::Status restored = CheckWhole(kRestored);
+    if (!absl::IsNotFound(restored)) {
+      PITH_RETURN_IF_ERROR(restored);
+      PITH_RETURN_IF_ERROR(erase_restored());
+    }
+    if (!fs::exists(snapshot_)) {
+      return absl::OkStatus();
+    }
+    v1::VerifyCollectionRequest verify;
+    verify.set_snapshot_path(snapshot_.string());
+    PITH_RETURN_IF_ERROR(CheckWhole(verify));
+    v1::RestoreSnapshotRequest request;
+    request.set_name(kRestored);
+    request.set_path(snapshot_.string());
+    PITH_ASSIGN_OR_RETURN(
+        const auto response,
+        Call(&v1::CollectionsService::Stub::RestoreSnapshot, request));
+    PITH_RETURN_IF_ERROR(WaitFor(response.operation()).status());
+    PITH_ASSIGN_OR_RETURN(const std::vector<std::string> listed,
+                          List(kRestored));
+    const std::set<std::string> ids(listed.begin(), listed.end());
+    for (size_t i = 0; i < kDocuments; ++i) {
+      const std::string id = absl::StrCat("doc", i);
+      std::optional<std::string> text;
+      if (ids.contains(id)) {
+        PITH_ASSIGN_OR_RETURN(text, Get(id, kRestored));
+      }
+      if (!model_.MayBe(id, text, snapshot_since_)) {
+        return absl::DataLossError(absl::StrCat(
+            "in a snapshot ", id, " is ", text ? "\"" + *text + "\"" : "gone",
+            ", which it was not when that was taken"));
+      }
+    }
+    ++counts_.snapshots;
+    PITH_RETURN_IF_ERROR(erase_restored());
+    fs::remove_all(snapshot_);
+    return absl::OkStatus();
+  }
+
   // Only begins.
   absl::Status Compact() {
     ++counts_.compactions;
@@ -638,6 +751,14 @@ class Harness {
           // That one runs already is no failure.
           (void)Compact();
         }
+        if (Pick(20) == 0) {
+          // One that is being made may be in the way, and so may files that
+          // fail.
+          (void)TakeSnapshot();
+        }
+        if (Pick(20) == 0) {
+          (void)RestoreSnapshot();
+        }
         if (plan.signal == SIGKILL &&
             plan.faults.find("kill") == std::string::npos && Pick(10) == 0) {
           break;
@@ -677,7 +798,10 @@ class Harness {
   // against brute force. Any other error than kDataLoss: it could not be read,
   // since the daemon died.
   absl::Status Verify(bool all) {
-    PITH_ASSIGN_OR_RETURN(const std::vector<std::string> ids, List());
+    PITH_RETURN_IF_ERROR(CheckSnapshot());
+    PITH_RETURN_IF_ERROR(CheckWhole(kCollection));
+    PITH_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
+                          List(kCollection));
     std::map<std::string, bool> present;
     for (const std::string& id : ids) {
       present[id] = true;
@@ -685,7 +809,7 @@ class Harness {
     for (const std::string& id : model_.InDoubt()) {
       std::optional<std::string> text;
       if (present.contains(id)) {
-        PITH_ASSIGN_OR_RETURN(text, Get(id));
+        PITH_ASSIGN_OR_RETURN(text, Get(id, kCollection));
       }
       PITH_RETURN_IF_ERROR(CheckDocument(id, text));
       model_.Settle(id, text);
@@ -696,7 +820,8 @@ class Harness {
         return absl::DataLossError(absl::StrCat(id, " is gone"));
       }
       if (all || Pick(30) == 0) {
-        PITH_ASSIGN_OR_RETURN(const std::optional<std::string> stored, Get(id));
+        PITH_ASSIGN_OR_RETURN(const std::optional<std::string> stored,
+                              Get(id, kCollection));
         PITH_RETURN_IF_ERROR(CheckDocument(id, stored));
       }
     }
@@ -814,10 +939,11 @@ class Harness {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<std::string>> List() const {
+  absl::StatusOr<std::vector<std::string>> List(
+      const std::string& collection) const {
     std::vector<std::string> ids;
     v1::ListDocumentsRequest request;
-    request.set_collection(kCollection);
+    request.set_collection(collection);
     request.set_page_size(1000);
     do {
       PITH_ASSIGN_OR_RETURN(
@@ -830,9 +956,10 @@ class Harness {
     } while (!request.page_token().empty());
     return ids;
   }
-  absl::StatusOr<std::optional<std::string>> Get(const std::string& id) const {
+  absl::StatusOr<std::optional<std::string>> Get(
+      const std::string& id, const std::string& collection) const {
     v1::GetDocumentRequest request;
-    request.set_collection(kCollection);
+    request.set_collection(collection);
     request.set_id(id);
     PITH_ASSIGN_OR_RETURN(
         const auto response,
@@ -854,6 +981,9 @@ class Harness {
   // In the last round: by the faults' kill, or by any.
   bool died_by_fault_ = false;
   bool died_by_kill_ = false;
+  // The time of model_ at which the last one was asked for.
+  const fs::path snapshot_ = directory_ / "snapshot";
+  uint64_t snapshot_since_ = 0;
 };
 
 nlohmann::ordered_json ToJson(const Options& options, const Counts& counts,
@@ -872,6 +1002,8 @@ nlohmann::ordered_json ToJson(const Options& options, const Counts& counts,
           {"acknowledged", counts.acknowledged},
           {"refused", counts.refused},
           {"compactions", counts.compactions},
+          {"verified_collections", counts.verified},
+          {"restored_snapshots", counts.snapshots},
           {"verified_documents", counts.verified_documents},
           {"searches", counts.searches},
           {"points", counts.points},
@@ -894,7 +1026,8 @@ int Main(const Options& options) {
   if (status.ok() &&
       ((options.rounds >= kRoundsForKills &&
         (counts.kills_at_points == 0 || counts.power_losses == 0 ||
-         counts.cut_files == 0 || counts.undone_entries == 0)) ||
+         counts.snapshots == 0 || counts.cut_files == 0 ||
+         counts.undone_entries == 0)) ||
        (options.rounds >= kRoundsForFaults && counts.faults == 0))) {
     status = absl::InternalError(
         "a kind of kill or fault never came, see the counts");

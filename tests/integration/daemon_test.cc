@@ -713,6 +713,133 @@ TEST_F(DaemonTest, SegmentsSurviveItsDeathAndWhatItLeftUnfinishedGoes) {
   ExpectSearchable("notes", documents);
 }
 
+TEST_F(DaemonTest, ASnapshotIsRestoredUnderAnotherNameAndElsewhere) {
+  Start({"--seal-passages", "1024"});
+  ASSERT_OK(CreateCollection("notes"));
+  Documents documents = MakeDocuments(1100);
+  Ingest("notes", documents);
+  ASSERT_OK(WaitUntilSearchable("notes"));
+  Compact("notes");
+  fs::create_directory(docs_);
+  WriteText(docs_ / "watched.txt", "a watched folder");
+  ASSERT_EQ(Pith({"-c", "notes", "watch", docs_.string()}).exit_code, 0);
+  documents[(docs_ / "watched.txt").string()] = "a watched folder";
+
+  const ProcessResult made = Pith({"-c", "notes", "snapshot", "snapshot"});
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("notes: snapshot " +
+                                  (folder_ / "snapshot").string() + ", "));
+  EXPECT_FALSE(fs::exists(folder_ / "snapshot.pith-unfinished"));
+  ASSERT_OK(DeleteCollection("notes"));
+
+  const ProcessResult verified = Pith({"verify", "--snapshot", "snapshot"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+  EXPECT_THAT(verified.out, HasSubstr("no problem found in 1,101 documents, "
+                                      "1,101 passages, 1 segment of 1,100"));
+  const ProcessResult restored = Pith({"restore", "snapshot", "again"});
+  EXPECT_EQ(restored.exit_code, 0) << restored.err;
+  EXPECT_THAT(restored.out, HasSubstr("again: restored "));
+  ExpectSearchable("again", documents);
+  EXPECT_EQ(Pith({"restore", "snapshot"}).exit_code, 0);
+  ExpectSearchable("notes", documents);
+  EXPECT_EQ(ParseJson(Pith({"sources", "--json"}).out)["sources"].size(), 0u);
+  Kill();
+
+  // Elsewhere, as it lies there.
+  fs::rename(folder_ / "snapshot", folder_ / "moved");
+  fs::remove_all(data_);
+  Start();
+  EXPECT_EQ(Pith({"restore", "moved"}).exit_code, 0);
+  ExpectSearchable("notes", documents);
+}
+
+TEST_F(DaemonTest, SnapshotsThatCannotBeMadeOrRestoredSayWhy) {
+  Start();
+  ASSERT_OK(CreateCollection("notes"));
+  Ingest("notes", {{"a", "moon"}});
+  ASSERT_OK(WaitUntilSearchable("notes"));
+  const auto expect = [this](const std::vector<std::string>& arguments,
+                             const std::string& message) {
+    const ProcessResult result = Pith(arguments);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr(message));
+  };
+  fs::create_directory(folder_ / "taken");
+  expect({"-c", "notes", "snapshot", "taken"}, "taken: it exists already");
+  expect({"-c", "notes", "snapshot", "no/such"}, "no is no directory");
+  expect({"-c", "nothing", "snapshot", "new"}, "\"nothing\" does not exist");
+  expect({"-c", "notes", "snapshot", (data_ / "collections" / "x").string()},
+         "is for collections alone");
+  expect({"restore", "taken"}, "is no finished snapshot: it has no SHA256SUMS");
+  ASSERT_EQ(Pith({"-c", "notes", "snapshot", "new"}).exit_code, 0);
+  expect({"restore", "new"}, "\"notes\" exists already");
+  expect({"restore", "new", "../x"}, "name");
+  fs::path damaged;
+  for (const auto& entry : fs::directory_iterator(folder_ / "new")) {
+    if (entry.path().extension() == ".sst") {
+      damaged = entry.path();
+    }
+  }
+  // A copy: the collection's is the same file.
+  const std::string bytes = ReadFile(damaged).value();
+  fs::remove(damaged);
+  WriteText(damaged, "x" + bytes.substr(1));
+  expect({"restore", "new", "other"}, "the SHA-256 of its bytes is");
+  expect({"verify", "--snapshot", "new"}, "the SHA-256 of its bytes is");
+  EXPECT_THAT(Status().collections(), SizeIs(1));
+  ExpectSearchable("notes", {{"a", "moon"}});
+}
+
+TEST_F(DaemonTest, ADamagedSegmentIsFoundAndMendedFromTexts) {
+  Start({"--seal-passages", "1024"});
+  ASSERT_OK(CreateCollection("notes"));
+  const Documents documents = MakeDocuments(1100);
+  Ingest("notes", documents);
+  ASSERT_OK(WaitUntilSearchable("notes"));
+  Compact("notes");
+  ASSERT_OK(CreateCollection("other"));
+  Ingest("other", {{"a", "moon"}});
+  ProcessResult verified = Pith({"verify", "notes"});
+  EXPECT_EQ(verified.exit_code, 0) << verified.err;
+  EXPECT_THAT(verified.out, HasSubstr("notes: no problem found in 1,100 "));
+  // Nothing is left of the copy that was looked at.
+  EXPECT_EQ(std::distance(fs::directory_iterator(data_ / "collections"),
+                          fs::directory_iterator()),
+            2);
+  EXPECT_THAT(Pith({"repair", "notes"}).out, HasSubstr("no problem found"));
+
+  fs::path segment;
+  for (const auto& entry :
+       fs::directory_iterator(CollectionDirectory("notes") / "segments")) {
+    if (absl::StartsWith(entry.path().filename().string(), "segment-")) {
+      segment = entry.path();
+    }
+  }
+  Kill();
+  fs::resize_file(segment, fs::file_size(segment) - 100);
+  Start({"--seal-passages", "1024"});
+  const ProcessResult search = Pith({"-c", "notes", "search", "moon"});
+  EXPECT_EQ(search.exit_code, 2);
+  EXPECT_THAT(search.err, AllOf(HasSubstr(segment.filename().string()),
+                                HasSubstr("pith repair notes")));
+  verified = Pith({"verify", "notes"});
+  EXPECT_EQ(verified.exit_code, 2);
+  EXPECT_THAT(verified.out,
+              HasSubstr(" of 1100 passages: read " + segment.string()));
+  EXPECT_THAT(verified.err, HasSubstr("1 problem, 0 beyond repair"));
+  EXPECT_THAT(verified.err,
+              HasSubstr("1,100 passages would be embedded again"));
+
+  const ProcessResult repaired = Pith({"repair", "notes"});
+  EXPECT_EQ(repaired.exit_code, 0) << repaired.err;
+  EXPECT_THAT(repaired.out, HasSubstr("1 problem mended, 1,100 passages to be "
+                                      "embedded again"));
+  ExpectSearchable("notes", documents);
+  EXPECT_THAT(Pith({"verify", "notes", "--json"}).out,
+              HasSubstr("\"problem_count\": 0"));
+  ExpectSearchable("other", {{"a", "moon"}});
+}
+
 TEST_F(DaemonTest, StoredVectorsAreReadAfterItsDeathAndNotEmbeddedAgain) {
   Start();
   ASSERT_EQ(Pith({"collection", "create", "notes", "--chunking", "none",

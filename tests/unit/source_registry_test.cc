@@ -170,7 +170,7 @@ TEST_F(SourceRegistryTest, AScanThatOutlivesItsSourceLeavesOthersTheirWatches) {
   ASSERT_OK(sources_->Watch("second", folder));
   troubles_[0]->lists_wait = true;
   std::thread scan([&] {
-    Operation operation("op", "first", folder.string());
+    Operation operation("op", DescribeAdd("first", folder.string()));
     // Cancelled, unless it is past its files.
     (void)sources_->Scan(*first, folder, operation);
   });

@@ -64,7 +64,7 @@ class SourceScanTest : public testing::Test {
   v1::AddSourceProgress Scan(
       const std::vector<std::string>& names = {},
       const std::function<void(const fs::path&)>& folder = nullptr) {
-    Operation operation("op", "test", root_.string());
+    Operation operation("op", DescribeAdd("test", root_.string()));
     std::vector<std::string> tops;
     for (const std::string& name : names) {
       tops.push_back(Path(name));
@@ -325,7 +325,7 @@ TEST_F(SourceScanTest, WithoutItsRootNothingIsDeleted) {
   Write("a", "first");
   Scan();
   fs::rename(root_, temp_.path() / "away");
-  Operation operation("op", "test", "");
+  Operation operation("op", DescribeAdd("test", ""));
   EXPECT_THAT(ReconcileSource(
                   *collection_,
                   {.root = root_, .tops = {root_.string()}, .known = skipped_},
@@ -370,7 +370,7 @@ TEST_F(SourceScanTest, WhatIsOnAFileSystemThatIsNotThereIsKept) {
 TEST_F(SourceScanTest, EachFolderIsNamedBeforeItIsRead) {
   Write("a/x", "x");
   std::vector<std::string> folders;
-  Operation operation("op", "test", "");
+  Operation operation("op", DescribeAdd("test", ""));
   ASSERT_OK(ReconcileSource(*collection_,
                             {.root = root_,
                              .tops = {root_.string()},

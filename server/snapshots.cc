@@ -1,0 +1,121 @@
+#include "server/snapshots.h"
+
+#include <system_error>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "core/index/collection_config.h"
+
+namespace pith {
+namespace fs = std::filesystem;
+
+namespace {
+
+absl::Status RemoveTree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), "remove", path) : absl::OkStatus();
+}
+
+// What is left of a directory that was not finished; nothing if it was.
+auto RemoveAtEnd(const fs::path& path) {
+  return absl::MakeCleanup([path] {
+    const absl::Status removed = RemoveTree(path);
+    LOG_IF(ERROR, !removed.ok()) << removed;
+  });
+}
+
+absl::StatusOr<CheckResult> Check(const StoreBackend::OpenStore& open,
+                                  const fs::path& directory,
+                                  const CheckControl& control) {
+  PITH_ASSIGN_OR_RETURN(
+      const CollectionConfig config,
+      Annotate(DecodeCollectionConfig(open.configuration), directory.string()));
+  return CheckCollection(
+      config, *open.store,
+      SegmentDirectory(directory / Collection::kSegmentDirectory), control);
+}
+
+}  // namespace
+
+absl::Status CreateSnapshot(Collection& collection, const fs::path& directory,
+                            const CopyControl& control) {
+  // Among a user's files: nothing else has such a name.
+  fs::path unfinished = directory;
+  unfinished += ".pith-unfinished";
+  PITH_RETURN_IF_ERROR(RemoveTree(unfinished));
+  const auto remove = RemoveAtEnd(unfinished);
+  PITH_RETURN_IF_ERROR(collection.CopyTo(unfinished));
+  PITH_RETURN_IF_ERROR(FinishSnapshot(unfinished, control).status());
+  return RenameDurably(unfinished, directory);
+}
+
+absl::StatusOr<std::string> SnapshotName(const StoreBackend& backend,
+                                         const fs::path& snapshot) {
+  PITH_RETURN_IF_ERROR(CheckFinished(snapshot));
+  PITH_ASSIGN_OR_RETURN(const StoreBackend::OpenStore open,
+                        backend.open_read_only(snapshot));
+  PITH_ASSIGN_OR_RETURN(
+      const CollectionConfig config,
+      Annotate(DecodeCollectionConfig(open.configuration), snapshot.string()));
+  return config.name;
+}
+
+absl::Status RestoreSnapshot(const StoreBackend& backend,
+                             const fs::path& snapshot, const std::string& name,
+                             const fs::path& directory,
+                             const CopyControl& control) {
+  auto remove = RemoveAtEnd(directory);
+  PITH_RETURN_IF_ERROR(CopySnapshot(snapshot, directory, control));
+  PITH_ASSIGN_OR_RETURN(const StoreBackend::OpenStore open,
+                        backend.open(directory));
+  PITH_ASSIGN_OR_RETURN(
+      CollectionConfig config,
+      Annotate(DecodeCollectionConfig(open.configuration), snapshot.string()));
+  config.name = name;
+  StoreBatch batch = {.sources = "",
+                      .configuration = EncodeCollectionConfig(config)};
+  PITH_ASSIGN_OR_RETURN(batch.counts, open.store->GetCounts());
+  PITH_RETURN_IF_ERROR(open.store->Commit(batch, Durability::kSynced));
+  std::move(remove).Cancel();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<CheckReport> VerifyDirectory(const StoreBackend& backend,
+                                            const fs::path& directory,
+                                            const CheckControl& control) {
+  PITH_ASSIGN_OR_RETURN(const StoreBackend::OpenStore open,
+                        backend.open_read_only(directory));
+  PITH_ASSIGN_OR_RETURN(CheckResult result, Check(open, directory, control));
+  return std::move(result.report);
+}
+
+absl::StatusOr<CheckReport> VerifyOpen(const StoreBackend& backend,
+                                       Collection& collection,
+                                       const fs::path& copy,
+                                       const CheckControl& control) {
+  PITH_RETURN_IF_ERROR(RemoveTree(copy));
+  const auto remove = RemoveAtEnd(copy);
+  PITH_RETURN_IF_ERROR(collection.CopyTo(copy));
+  return VerifyDirectory(backend, copy, control);
+}
+
+absl::StatusOr<CheckReport> RepairDirectory(const StoreBackend& backend,
+                                            const fs::path& directory,
+                                            const CheckControl& control) {
+  PITH_ASSIGN_OR_RETURN(const StoreBackend::OpenStore open,
+                        backend.open(directory));
+  PITH_ASSIGN_OR_RETURN(CheckResult result, Check(open, directory, control));
+  if (result.repair) {
+    PITH_RETURN_IF_ERROR(
+        open.store->Commit(*result.repair, Durability::kSynced));
+  }
+  return std::move(result.report);
+}
+
+}  // namespace pith
