@@ -239,7 +239,7 @@ RocksDbShared::RocksDbShared(const Options& options)
   }
   state_->env->SetBackgroundThreads(options.background_threads,
                                     rocksdb::Env::LOW);
-  // As the threads that seal: searches first.
+  // Nice 19, from the first compaction on: searches first.
   (void)state_->env->LowerThreadPoolCPUPriority(rocksdb::Env::LOW,
                                                 rocksdb::CpuPriority::kLow);
   state_->env->SetBackgroundThreads(1, rocksdb::Env::HIGH);
