@@ -31,7 +31,7 @@
 #include "benchmarks/recall/inner_products.h"
 #include "benchmarks/recall/truth.h"
 #include "benchmarks/report.h"
-#include "benchmarks/thread_time.h"
+#include "core/base/thread_time.h"
 #include "core/base/matrix.h"
 #include "core/base/status_macros.h"
 #include "core/codes/byte_vectors.h"

@@ -534,6 +534,7 @@ v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
   if (!status.sealing_error.ok()) {
     *proto.mutable_sealing_error() = ToProtoStatus(status.sealing_error);
   }
+  proto.set_sealing_pause(status.sealing_pause);
   proto.set_text_bytes(static_cast<int64_t>(status.counts.text_bytes));
   // A directory that cannot be listed is the collection's trouble, not the
   // listing's.

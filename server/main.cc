@@ -56,6 +56,9 @@ struct Flags {
   int vector_cache_mb = 16;
   int request_threads = 4;
   size_t seal_passages = Collection::Options().seal_passages;
+  int compaction_cpu_percent = 50;
+  int compaction_max_load_percent = 50;
+  bool compaction_on_battery = false;
   int reconcile_seconds = 300;
   std::optional<size_t> max_watches;
 };
@@ -206,6 +209,14 @@ absl::Status Run(const Flags& flags) {
                     flags.engine == "torch" && flags.device != "cpu" ? 16384
                                                                      : 512}});
   RocksDbShared shared({});
+  // A share of all is no bound, and no load is above all.
+  const auto below_all = [](int percent) {
+    return percent < 100 ? std::optional(percent / 100.0) : std::nullopt;
+  };
+  SealThrottle throttle(
+      {.cpu_share = below_all(flags.compaction_cpu_percent),
+       .max_load = below_all(flags.compaction_max_load_percent),
+       .pause_on_battery = !flags.compaction_on_battery});
   const auto open_store =
       [](absl::StatusOr<std::unique_ptr<RocksDbStore>> store)
       -> absl::StatusOr<StoreBackend::OpenStore> {
@@ -233,7 +244,8 @@ absl::Status Run(const Flags& flags) {
       .socket = paths.socket,
       .request_threads = flags.request_threads,
       .collection = {.seal_passages = flags.seal_passages,
-                     .seal_threads = flags.threads},
+                     .seal_threads = flags.threads,
+                     .throttle = &throttle},
       .sources = {.reconcile_interval = absl::Seconds(flags.reconcile_seconds),
                   .max_watches = flags.max_watches},
       .vector_cache_bytes = static_cast<size_t>(flags.vector_cache_mb) << 20};
@@ -242,7 +254,8 @@ absl::Status Run(const Flags& flags) {
             << paths.models_directory << ", default model \""
             << flags.default_model << "\", " << workers_shown << ", "
             << flags.precision << " on " << flags.device << ", sealing from "
-            << flags.seal_passages << " passages on";
+            << flags.seal_passages << " passages on with "
+            << flags.compaction_cpu_percent << " % of the CPU";
   PITH_ASSIGN_OR_RETURN(
       const std::unique_ptr<Server> server,
       Server::Start(config, stores, models, std::move(inherited_socket)));
@@ -330,6 +343,19 @@ int main(int argc, char** argv) {
                  "into a segment; a codebook takes 1,024 at least")
       ->check(CLI::Range(size_t{1}, size_t{1} << 30))
       ->capture_default_str();
+  app.add_option("--compaction-cpu-share", flags.compaction_cpu_percent,
+                 "Percent of the CPU, all cores being 100, that sealing and "
+                 "compaction take at most")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  app.add_option("--compaction-max-load", flags.compaction_max_load_percent,
+                 "Percent of the CPU in use by other than niced work above "
+                 "which sealing pauses that nobody asked for; 100: it never "
+                 "does")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  app.add_flag("--compaction-on-battery", flags.compaction_on_battery,
+               "Do not pause while the machine runs on battery");
   app.add_option("--reconcile-interval", flags.reconcile_seconds,
                  "Seconds between two complete comparisons of a watched folder "
                  "with its documents")

@@ -13,7 +13,7 @@
 #include "benchmarks/embed/fma_rate.h"
 #include "benchmarks/embed/gemm_bound.h"
 #include "benchmarks/ranking_metrics.h"
-#include "benchmarks/thread_time.h"
+#include "core/base/thread_time.h"
 #include "core/base/status_macros.h"
 #include "embedder/engine.h"
 #include "embedder/onednn/encoder_kernels.h"

@@ -9,7 +9,7 @@
 
 #include "benchmarks/ranking_metrics.h"
 #include "benchmarks/recall/inner_products.h"
-#include "benchmarks/thread_time.h"
+#include "core/base/thread_time.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "core/base/vector_math.h"

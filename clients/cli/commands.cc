@@ -135,6 +135,10 @@ std::string CollectionsTable(
       absl::StrAppend(&text, collection.name(), " sealing failed: ",
                       ReasonText(collection.sealing_error()), "\n");
     }
+    if (!collection.sealing_pause().empty()) {
+      absl::StrAppend(&text, collection.name(), " sealing pauses: ",
+                      PrintableLine(collection.sealing_pause()), "\n");
+    }
   }
   return text;
 }

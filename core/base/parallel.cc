@@ -19,13 +19,14 @@ absl::Status ParallelFor(const BuildControl& control, size_t count,
   std::atomic<size_t> next = 0;
   std::atomic<bool> cancelled = false;
   const auto work = [&](size_t worker) {
+    // Asked after the last piece, too: what a thread that ends has done counts.
     while (!cancelled) {
-      const size_t begin = next.fetch_add(grain);
-      if (begin >= count) {
-        return;
-      }
       if (control.cancelled()) {
         cancelled = true;
+        return;
+      }
+      const size_t begin = next.fetch_add(grain);
+      if (begin >= count) {
         return;
       }
       body(worker, begin, std::min(begin + grain, count));

@@ -13,7 +13,8 @@ namespace pith {
 struct BuildControl {
   // At least 1. Results do not depend on it.
   size_t threads = 1;
-  // Asked between pieces of work, from any of the threads.
+  // Asked between pieces of work, by each thread. May keep it waiting, so that
+  // the build leaves room for others.
   std::function<bool()> cancelled = [] { return false; };
   // Told how much of the whole is done, rising from 0 to 1, from the thread
   // that called.
@@ -23,7 +24,7 @@ struct BuildControl {
 // Calls body(worker, begin, end) for pieces of [0, count) of at most `grain`,
 // from control.threads threads, the calling one among them; `worker` in
 // [0, control.threads) tells apart pieces that run at the same time.
-// kCancelled, with pieces left undone, if the control says so.
+// kCancelled, with pieces left undone or not, if the control says so.
 absl::Status ParallelFor(
     const BuildControl& control, size_t count, size_t grain,
     absl::FunctionRef<void(size_t worker, size_t begin, size_t end)> body);

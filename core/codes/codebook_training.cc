@@ -26,12 +26,13 @@ constexpr size_t kTaskRows = 512;
 constexpr size_t kTaskColumns = 32;
 constexpr size_t kTaskSubquantizers = 8;
 
-// Calls f(i) for every i below `count`, on several threads.
+// Calls f(i) for every i below `count`, on several threads. `control` never
+// cancels.
 template <typename F>
-void ForEach(int threads, size_t count, const F& f) {
-  const absl::Status done = ParallelFor(
-      BuildControl{.threads = static_cast<size_t>(threads)}, count, 1,
-      [&f](size_t /*worker*/, size_t i, size_t /*end*/) { f(i); });
+void ForEach(const BuildControl& control, size_t count, const F& f) {
+  const absl::Status done =
+      ParallelFor(control, count, 1,
+                  [&f](size_t /*worker*/, size_t i, size_t /*end*/) { f(i); });
   CHECK(done.ok()) << "nobody cancels: " << done;
 }
 
@@ -54,9 +55,10 @@ struct PaddedRows {
 };
 
 // a * b.
-PaddedRows Product(const PaddedRows& a, const PaddedRows& b, int threads) {
+PaddedRows Product(const PaddedRows& a, const PaddedRows& b,
+                   const BuildControl& control) {
   PaddedRows c(a.rows, b.columns);
-  ForEach(threads, (a.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
+  ForEach(control, (a.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
     const size_t first = task * kTaskRows;
     AddProduct(a.row(first), a.stride, 1, std::min(kTaskRows, a.rows - first),
                a.columns, b.values.data(), b.stride, c.row(first));
@@ -65,10 +67,10 @@ PaddedRows Product(const PaddedRows& a, const PaddedRows& b, int threads) {
 }
 
 // The sum of x x^T over rows x.
-PaddedRows Covariance(const PaddedRows& vectors, int threads) {
+PaddedRows Covariance(const PaddedRows& vectors, const BuildControl& control) {
   PaddedRows sum(vectors.columns, vectors.columns);
   const size_t tasks = (vectors.columns + kTaskColumns - 1) / kTaskColumns;
-  ForEach(threads, tasks, [&](size_t task) {
+  ForEach(control, tasks, [&](size_t task) {
     const size_t column = task * kTaskColumns;
     for (size_t first = 0; first < vectors.rows; first += kCachedRows) {
       AddProduct(vectors.row(first) + column, 1, vectors.stride,
@@ -83,9 +85,10 @@ PaddedRows Covariance(const PaddedRows& vectors, int threads) {
 // Deals principal components, greatest variance first, to the sub-quantiser
 // with room whose product of variances is least so far. Rows are inputs.
 PaddedRows BalancedComponents(const PaddedRows& vectors, size_t subquantizers,
-                              size_t padded_dimension, int threads) {
+                              size_t padded_dimension,
+                              const BuildControl& control) {
   const size_t dimension = vectors.columns;
-  const PaddedRows covariance = Covariance(vectors, threads);
+  const PaddedRows covariance = Covariance(vectors, control);
   const auto size = static_cast<Eigen::Index>(dimension);
   Eigen::MatrixXd symmetric(size, size);
   for (Eigen::Index i = 0; i < size; ++i) {
@@ -141,9 +144,9 @@ class Quantizer {
   }
 
   // One of Lloyd's iterations.
-  void Iterate(const PaddedRows& rotated, int threads) {
-    AssignAll(rotated, threads);
-    ForEach(threads,
+  void Iterate(const PaddedRows& rotated, const BuildControl& control) {
+    AssignAll(rotated, control);
+    ForEach(control,
             (subquantizers_ + kTaskSubquantizers - 1) / kTaskSubquantizers,
             [&](size_t task) {
               const size_t first = task * kTaskSubquantizers;
@@ -153,7 +156,7 @@ class Quantizer {
   }
 
   // Rows stay in the second-level cache from one sub-quantiser to the next.
-  void AssignAll(const PaddedRows& rotated, int threads) {
+  void AssignAll(const PaddedRows& rotated, const BuildControl& control) {
     std::fill(half_norms_.begin(), half_norms_.end(), 0.0f);
     for (size_t j = 0; j < rotated.columns; ++j) {
       float* const norms = &half_norms_[j / part_ * count_];
@@ -162,7 +165,7 @@ class Quantizer {
         norms[k] += 0.5f * (value * value);
       }
     }
-    ForEach(threads, (rotated.rows + kCachedRows - 1) / kCachedRows,
+    ForEach(control, (rotated.rows + kCachedRows - 1) / kCachedRows,
             [&](size_t task) {
               const size_t first = task * kCachedRows;
               for (size_t m = 0; m < subquantizers_; ++m) {
@@ -284,11 +287,11 @@ struct Neighborhood {
 };
 
 std::vector<Neighborhood> FindNeighborhoods(const PaddedRows& rows,
-                                            int threads) {
+                                            const BuildControl& control) {
   constexpr size_t kQueries = 256;
   constexpr size_t kNeighbors = 32;
   std::vector<Neighborhood> result(std::min(kQueries, rows.rows));
-  ForEach(threads, result.size(), [&](size_t q) {
+  ForEach(control, result.size(), [&](size_t q) {
     const std::span<const float> query(rows.row(q), rows.columns);
     std::vector<std::pair<float, uint32_t>> nearest;
     for (size_t i = 0; i < rows.rows; ++i) {
@@ -311,10 +314,10 @@ std::vector<Neighborhood> FindNeighborhoods(const PaddedRows& rows,
 }
 
 std::vector<uint8_t> EncodeAll(const Codebook& codebook, const PaddedRows& rows,
-                               int threads) {
+                               const BuildControl& control) {
   const size_t bytes = codebook.code_bytes();
   std::vector<uint8_t> codes(rows.rows * bytes);
-  ForEach(threads, (rows.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
+  ForEach(control, (rows.rows + kTaskRows - 1) / kTaskRows, [&](size_t task) {
     const size_t first = task * kTaskRows;
     const size_t end = std::min(first + kTaskRows, rows.rows);
     for (size_t i = first; i < end; ++i) {
@@ -328,9 +331,10 @@ std::vector<uint8_t> EncodeAll(const Codebook& codebook, const PaddedRows& rows,
 // The mean of exact less estimated inner products of queries and their few
 // nearest.
 double MeanError(const Codebook& codebook, const PaddedRows& rows,
-                 const std::vector<Neighborhood>& neighborhoods, int threads) {
+                 const std::vector<Neighborhood>& neighborhoods,
+                 const BuildControl& control) {
   constexpr size_t kNearest = 8;
-  const std::vector<uint8_t> codes = EncodeAll(codebook, rows, threads);
+  const std::vector<uint8_t> codes = EncodeAll(codebook, rows, control);
   double sum = 0;
   size_t count = 0;
   for (const Neighborhood& neighborhood : neighborhoods) {
@@ -379,9 +383,9 @@ float ScoreSlope(const std::vector<Neighborhood>& neighborhoods) {
 // what a search ranks high is there partly because it looks better than it is.
 void CalibrateErrors(const Codebook& codebook, const PaddedRows& rows,
                      const std::vector<Neighborhood>& neighborhoods,
-                     int threads, CodebookParts& parts) {
+                     const BuildControl& control, CodebookParts& parts) {
   const size_t bytes = codebook.code_bytes();
-  const std::vector<uint8_t> codes = EncodeAll(codebook, rows, threads);
+  const std::vector<uint8_t> codes = EncodeAll(codebook, rows, control);
   const std::vector<uint8_t> blocks = codebook.ToBlocks(codes);
   struct Sums {
     double ratios = 0;
@@ -389,7 +393,7 @@ void CalibrateErrors(const Codebook& codebook, const PaddedRows& rows,
     size_t count = 0;
   };
   std::vector<Sums> sums(neighborhoods.size());
-  ForEach(threads, neighborhoods.size(), [&](size_t n) {
+  ForEach(control, neighborhoods.size(), [&](size_t n) {
     const size_t q = neighborhoods[n].query;
     const std::span<const float> query(rows.row(q), rows.columns);
     std::vector<float> estimates(rows.rows);
@@ -483,16 +487,22 @@ absl::StatusOr<std::shared_ptr<const Codebook>> TrainCodebook(
   const auto subquantizers = static_cast<size_t>(options.shape.subquantizers);
   const size_t part = (vectors.columns() + subquantizers - 1) / subquantizers;
   const size_t padded_dimension = part * subquantizers;
+  // Asks, but leaves the answer to CheckCancelled.
+  const BuildControl control = {.threads = static_cast<size_t>(options.threads),
+                                .cancelled = [&options] {
+                                  (void)options.cancelled();
+                                  return false;
+                                }};
   PITH_RETURN_IF_ERROR(CheckCancelled(options));
-  const PaddedRows rotation = BalancedComponents(
-      rows, subquantizers, padded_dimension, options.threads);
-  const PaddedRows rotated = Product(rows, rotation, options.threads);
+  const PaddedRows rotation =
+      BalancedComponents(rows, subquantizers, padded_dimension, control);
+  const PaddedRows rotated = Product(rows, rotation, control);
   Quantizer quantizer(options.shape, rotated, random);
   for (int i = 0; i < options.iterations; ++i) {
     PITH_RETURN_IF_ERROR(CheckCancelled(options));
-    quantizer.Iterate(rotated, options.threads);
+    quantizer.Iterate(rotated, control);
   }
-  quantizer.AssignAll(rotated, options.threads);
+  quantizer.AssignAll(rotated, control);
 
   CodebookParts parts{.dimension = static_cast<int>(vectors.columns()),
                       .shape = options.shape,
@@ -507,22 +517,22 @@ absl::StatusOr<std::shared_ptr<const Codebook>> TrainCodebook(
   const PaddedRows others =
       TakeRows(vectors, std::span(order).subspan(trained));
   const std::vector<Neighborhood> neighborhoods =
-      FindNeighborhoods(others, options.threads);
+      FindNeighborhoods(others, control);
   CodebookParts best;
   double least = 0;
   for (int shrinkage = 0; shrinkage <= kMaxShrinkage; ++shrinkage) {
     PITH_RETURN_IF_ERROR(CheckCancelled(options));
     parts.shrinkage = shrinkage;
     parts.scales = MakeScales(rotated, quantizer, shrinkage);
-    const double error = std::abs(MeanError(*Codebook::FromParts(parts), others,
-                                            neighborhoods, options.threads));
+    const double error = std::abs(
+        MeanError(*Codebook::FromParts(parts), others, neighborhoods, control));
     if (shrinkage == 0 || error < least) {
       best = parts;
       least = error;
     }
   }
-  CalibrateErrors(*Codebook::FromParts(best), others, neighborhoods,
-                  options.threads, best);
+  CalibrateErrors(*Codebook::FromParts(best), others, neighborhoods, control,
+                  best);
   return Codebook::FromParts(best);
 }
 

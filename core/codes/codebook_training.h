@@ -26,9 +26,9 @@ struct TrainingOptions {
   size_t max_vectors = 40'000;
   // Of Lloyd's algorithm.
   int iterations = 20;
-  // Asked before each of them, a few times a second; not while principal
-  // components are found, which takes time as the dimension's cube: seconds
-  // from a thousand on.
+  // Asked by every thread, many times a second, but heeded before each of them;
+  // not while principal components are found, which takes time as the
+  // dimension's cube: seconds from a thousand on. May keep a thread waiting.
   std::function<bool()> cancelled = [] { return false; };
 };
 

@@ -127,7 +127,7 @@ class Carver {
         ParallelFor(control, clusters.size(), 1,
                     [&](size_t worker, size_t begin, size_t /*end*/) {
                       Carve(std::exchange(clusters[begin], {}),
-                            MixBits(options_.seed ^ MixBits(begin)));
+                            MixBits(options_.seed ^ MixBits(begin)), control);
                       const size_t finished = ++done;
                       if (worker == 0) {
                         control.progress(static_cast<double>(finished) /
@@ -202,7 +202,10 @@ class Carver {
     }
   }
 
-  void Carve(std::vector<uint32_t> places, uint64_t seed) {
+  void Carve(std::vector<uint32_t> places, uint64_t seed,
+             const BuildControl& control) {
+    // It may have to wait; who calls heeds the answer.
+    (void)control.cancelled();
     if (places.size() <= options_.leaf_size) {
       CompareLeaf(places);
       return;
@@ -222,7 +225,7 @@ class Carver {
               all.subspan(at, std::min(options_.leaf_size, all.size() - at)));
         }
       } else {
-        Carve(std::move(cluster), MixBits(seed ^ MixBits(i)));
+        Carve(std::move(cluster), MixBits(seed ^ MixBits(i)), control);
       }
     }
   }

@@ -94,8 +94,8 @@ size_t GainfulSwaps(std::span<const Move> left, std::span<const Move> right) {
 class Part {
  public:
   Part(const AdjacencyLists& graph, const Savings& savings,
-       std::span<uint32_t> nodes)
-      : savings_(savings), nodes_(nodes) {
+       std::span<uint32_t> nodes, const BuildControl& control)
+      : savings_(savings), nodes_(nodes), control_(control) {
     for (const uint32_t node : nodes) {
       for (const NodeId neighbor : graph[NodeId{node}]) {
         lists_.push_back(static_cast<uint32_t>(neighbor));
@@ -154,6 +154,10 @@ class Part {
       }
     }
     for (int round = 0; round < kMostRounds; ++round) {
+      if (places.size() >= kGrain) {
+        // It may have to wait; who calls heeds the answer.
+        (void)control_.cancelled();
+      }
       moves_left_.clear();
       for (const uint32_t place : left) {
         int64_t gain = 0;
@@ -207,6 +211,7 @@ class Part {
 
   const Savings& savings_;
   std::span<uint32_t> nodes_;
+  const BuildControl& control_;
   std::vector<uint32_t> offsets_ = {0};
   std::vector<uint32_t> lists_;
   // Neighbours that each list's owner has in the halves at hand. The graph is
@@ -321,10 +326,10 @@ absl::StatusOr<std::vector<NodeId>> OrderNodes(const AdjacencyLists& graph,
     parts = std::move(halves);
     control.progress(0.5 * (level + 1) / kSharedLevels);
   }
-  PITH_RETURN_IF_ERROR(ParallelFor(control, parts.size(), 1,
-                                   [&](size_t /*worker*/, size_t i, size_t) {
-                                     Part(graph, savings, parts[i]).Order();
-                                   }));
+  PITH_RETURN_IF_ERROR(ParallelFor(
+      control, parts.size(), 1, [&](size_t /*worker*/, size_t i, size_t) {
+        Part(graph, savings, parts[i], control).Order();
+      }));
 
   std::vector<NodeId> new_numbers(n);
   for (size_t i = 0; i < n; ++i) {

@@ -78,7 +78,7 @@ TrainingOptions ToTrainingOptions(const CodeShape& shape, uint64_t seed,
   return {.shape = shape,
           .seed = seed,
           .threads = control.threads,
-          .cancelled = control.cancelled};
+          .cancelled = control.build().cancelled};
 }
 
 }  // namespace

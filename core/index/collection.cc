@@ -1104,7 +1104,8 @@ CollectionStatus Collection::GetStatus() const {
       .codebooks = CodebooksOf(generation_->segments).size(),
       .sealed_passages = SealedPassages(generation_->segments),
       .dead_passages = generation_->dead.size(),
-      .sealing_error = sealing_error_};
+      .sealing_error = sealing_error_,
+      .sealing_pause = sealing_pause_};
   status.code_memory_bytes =
       generation_->delta->memory_bytes() + generation_->dead.memory_bytes();
   for (const auto& segment : generation_->segments) {

@@ -37,6 +37,7 @@
 #include "core/index/manifest.h"
 #include "core/index/passage_set.h"
 #include "core/index/recompute_policy.h"
+#include "core/index/seal_throttle.h"
 #include "core/index/sealing.h"
 #include "core/index/segment.h"
 #include "core/index/segment_directory.h"
@@ -169,6 +170,8 @@ struct CollectionStatus {
   size_t dead_passages = 0;
   // Why sealing failed last, if it did; OK again after a success.
   absl::Status sealing_error;
+  // Why sealing pauses (SealThrottle::PauseReason); empty if it does not.
+  std::string sealing_pause;
 };
 
 struct CompactOptions {
@@ -226,7 +229,13 @@ class Collection {
     size_t min_graph_passages = kMinGraphPassages;
     // Threads that seal.
     int seal_threads = 1;
+    // What they are kept to; outlives the collection. Sealing by itself pauses
+    // when this says so, unless a compaction waits or the delta holds
+    // kMaxPausedDelta times what it is sealed from. Null: nothing.
+    SealThrottle* throttle = nullptr;
   };
+  // Every search scans the delta.
+  static constexpr size_t kMaxPausedDelta = 8;
   // docs/decisions/0007-graph.md has the measurement.
   static constexpr size_t kMinGraphPassages = 200'000;
 
@@ -482,6 +491,12 @@ class Collection {
 
   // Sealing thread.
   void RunSealer();
+  // Of sealing that is asked for by a request, or by itself by none.
+  SealControl MakeSealControl(CompactRequest* request);
+  // Waits while the throttle wants sealing to pause and nothing wants it to go
+  // on; until `cancelled`.
+  void WaitWhilePaused(const std::function<bool()>& cancelled)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<CompactResult> ServeCompact(CompactRequest& request);
   absl::StatusOr<CompactResult> SealDelta();
   // One segment for each codebook.
@@ -510,6 +525,8 @@ class Collection {
   static bool MostlyDead(const Generation& generation);
   // That there is enough to seal without being asked to.
   bool WantsSealing(const Generation& generation) const;
+  // Passages in the delta from which on that is so.
+  size_t SealedFrom(const Generation& generation) const;
   CodeShape Shape() const;
   // From which on a codebook is trained.
   size_t MinCodebookPassages() const;
@@ -614,6 +631,7 @@ class Collection {
   std::deque<CompactRequest*> compact_requests_ ABSL_GUARDED_BY(mutex_);
   CondVar seal_changed_;
   absl::Status sealing_error_ ABSL_GUARDED_BY(mutex_);
+  std::string sealing_pause_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> cancel_background_ = false;
 
   std::thread writer_;

@@ -37,10 +37,6 @@ constexpr size_t kMaxCodebooks = 16;
 constexpr size_t kRecomputedAtOnce = 256;
 constexpr int kMaxRecomputeTries = 12;
 
-// How often one who waits for others' sealing is asked whether it still wants
-// its own.
-constexpr absl::Duration kCancelInterval = absl::Milliseconds(100);
-
 // The codes of a delta's live passages.
 CodedPassages LiveCodes(std::shared_ptr<const Codec> codec,
                         const DeltaSnapshot& delta) {
@@ -263,9 +259,12 @@ bool Collection::MostlyDead(const Generation& generation) {
 
 bool Collection::WantsSealing(const Generation& generation) const {
   return MostlyDead(generation) ||
-         generation.delta->live() >= (generation.segments.empty()
-                                          ? MinCodebookPassages()
-                                          : options_.seal_passages);
+         generation.delta->live() >= SealedFrom(generation);
+}
+
+size_t Collection::SealedFrom(const Generation& generation) const {
+  return generation.segments.empty() ? MinCodebookPassages()
+                                     : options_.seal_passages;
 }
 
 CodeShape Collection::Shape() const {
@@ -282,15 +281,11 @@ absl::StatusOr<CompactResult> Collection::ServeCompact(
   CompactProgress progress = {.passages = generation->delta->live() +
                                           SealedPassages(generation->segments) -
                                           generation->dead.size()};
-  const SealControl control = {
-      .threads = options_.seal_threads,
-      .cancelled =
-          [&] { return cancel_background_.load() || request.cancelled(); },
-      .progress =
-          [&](SealPhase phase) {
-            progress.phase = phase;
-            request.progress(progress);
-          }};
+  SealControl control = MakeSealControl(&request);
+  control.progress = [&](SealPhase phase) {
+    progress.phase = phase;
+    request.progress(progress);
+  };
   if (!request.options.recompute) {
     return SealByCodebook(control);
   }
@@ -300,14 +295,59 @@ absl::StatusOr<CompactResult> Collection::ServeCompact(
   });
 }
 
+SealControl Collection::MakeSealControl(CompactRequest* request) {
+  const std::function<bool()> cancelled = [this, request] {
+    return cancel_background_.load() ||
+           (request != nullptr && request->cancelled());
+  };
+  SealControl control = {.threads = options_.seal_threads,
+                         .cancelled = cancelled};
+  if (options_.throttle != nullptr) {
+    control.pace = [this, request, cancelled] {
+      if (request == nullptr) {
+        WaitWhilePaused(cancelled);
+      }
+      options_.throttle->Wait(cancelled);
+    };
+  }
+  return control;
+}
+
+void Collection::WaitWhilePaused(const std::function<bool()>& cancelled) {
+  bool paused = false;
+  while (!cancelled()) {
+    std::optional<std::string> reason =
+        options_.throttle->PauseReason(absl::Now());
+    if (!reason) {
+      break;
+    }
+    {
+      MutexLock lock(mutex_);
+      if (!compact_requests_.empty() ||
+          generation_->delta->live() >=
+              kMaxPausedDelta * SealedFrom(*generation_)) {
+        break;
+      }
+      sealing_pause_ = *std::move(reason);
+    }
+    paused = true;
+    absl::SleepFor(kCancelInterval);
+  }
+  // Searches take the lock, too.
+  if (paused) {
+    MutexLock lock(mutex_);
+    sealing_pause_.clear();
+  }
+}
+
 absl::StatusOr<CompactResult> Collection::SealDelta() {
+  const SealControl control = MakeSealControl(nullptr);
+  // Before it takes memory.
+  control.pace();
   const std::shared_ptr<const Generation> generation = CurrentGeneration();
   if (!WantsSealing(*generation)) {
     return CompactResult{};
   }
-  const SealControl control = {
-      .threads = options_.seal_threads,
-      .cancelled = [this] { return cancel_background_.load(); }};
   if (MostlyDead(*generation)) {
     return SealByCodebook(control);
   }

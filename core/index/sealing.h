@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 #include "core/base/ids.h"
 #include "core/base/parallel.h"
@@ -20,6 +21,10 @@ namespace pith {
 
 // From codes of the delta and of segments to a segment. Neither vectors nor the
 // model are needed: codes decode to what a graph and other codes are made from.
+
+// How often one who waits, for others' sealing or to go on with its own, asks
+// whether that is still wanted.
+inline constexpr absl::Duration kCancelInterval = absl::Milliseconds(100);
 
 enum class SealPhase {
   kRecomputing,
@@ -33,11 +38,17 @@ struct SealControl {
   int threads = 1;
   // Asked often; whatever is going on then fails with kCancelled.
   std::function<bool()> cancelled = [] { return false; };
+  // Called as often, from every thread; may keep it waiting until `cancelled`.
+  std::function<void()> pace = [] {};
   // Told what begins, from the thread that called.
   std::function<void(SealPhase)> progress = [](SealPhase) {};
 
   BuildControl build() const {
-    return {.threads = static_cast<size_t>(threads), .cancelled = cancelled};
+    return {.threads = static_cast<size_t>(threads),
+            .cancelled = [pace = pace, cancelled = cancelled] {
+              pace();
+              return cancelled();
+            }};
   }
 };
 

@@ -248,6 +248,9 @@ RocksDbShared::RocksDbShared(const Options& options)
   }
   state_->env->SetBackgroundThreads(options.background_threads,
                                     rocksdb::Env::LOW);
+  // Nice 19, from the first compaction on: searches first.
+  (void)state_->env->LowerThreadPoolCPUPriority(rocksdb::Env::LOW,
+                                                rocksdb::CpuPriority::kLow);
   state_->env->SetBackgroundThreads(1, rocksdb::Env::HIGH);
   state_->background_threads = options.background_threads;
   state_->block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);

@@ -334,7 +334,9 @@ class Harness {
             "--data-dir", paths_.data_directory.string(), "--socket",
             paths_.socket.string(), "--worker", options_.worker, "--workers",
             "1", "--default-model", options_.model, "--vector-cache-mb", "0",
-            "--seal-passages", absl::StrCat(kSealPassages)},
+            "--seal-passages", absl::StrCat(kSealPassages),
+            "--compaction-cpu-share", "100", "--compaction-max-load", "100",
+            "--compaction-on-battery"},
         process);
     const absl::Time limit = absl::Now() + absl::Seconds(60);
     while (absl::Now() < limit) {

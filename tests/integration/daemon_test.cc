@@ -868,7 +868,11 @@ TEST_F(DaemonTest, StoredVectorsAreReadAfterItsDeathAndNotEmbeddedAgain) {
 
 TEST_F(DaemonTest, PassagesAreSealedByThemselvesAndInTheMidstOfDeath) {
   const Documents documents = MakeDocuments(1500);
-  Start({"--seal-passages", "1024"});
+  // However busy the machine is.
+  const std::vector<std::string> flags = {"--seal-passages", "1024",
+                                          "--compaction-max-load", "100",
+                                          "--compaction-on-battery"};
+  Start(flags);
   ASSERT_OK(CreateCollection("notes"));
   Ingest("notes", documents);
   // While it trains, as likely as not.
@@ -877,7 +881,7 @@ TEST_F(DaemonTest, PassagesAreSealedByThemselvesAndInTheMidstOfDeath) {
     return status.delta_passages() >= 1024 || status.segments() > 0;
   }));
   Kill();
-  Start({"--seal-passages", "1024"});
+  Start(flags);
   EXPECT_OK(WaitUntilSearchable("notes"));
   EXPECT_TRUE(Eventually([&] {
     const v1::Collection status = StatusOfCollection("notes");
@@ -1372,6 +1376,9 @@ TEST_F(DaemonTest, BadFlagsAreNamed) {
   refused({"--request-threads", "0"}, "--request-threads");
   refused({"--vector-cache-mb", "-1"}, "--vector-cache-mb");
   refused({"--seal-passages", "0"}, "--seal-passages");
+  refused({"--compaction-cpu-share", "0"}, "--compaction-cpu-share");
+  refused({"--compaction-cpu-share", "101"}, "--compaction-cpu-share");
+  refused({"--compaction-max-load", "0"}, "--compaction-max-load");
   refused({"--socket", "/" + std::string(200, 'x')}, "socket");
   EXPECT_FALSE(fs::exists(data_));
 }

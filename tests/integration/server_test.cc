@@ -35,6 +35,7 @@
 #include "proto/pith/v1/operations.grpc.pb.h"
 #include "proto/pith/v1/search.grpc.pb.h"
 #include "proto/pith/v1/sources.grpc.pb.h"
+#include "tests/fakes/fake_machine.h"
 #include "tests/fakes/fake_models.h"
 #include "tests/status_matchers.h"
 #include "tests/temp_directory.h"
@@ -648,6 +649,28 @@ TEST_F(ServerTest, CompactingKeepsEveryResult) {
   ASSERT_TRUE(Search(request, &reopened).ok());
   EXPECT_EQ(reopened.hits(0).SerializeAsString(),
             before.hits(0).SerializeAsString());
+}
+
+TEST_F(ServerTest, SealingThatPausesIsShown) {
+  FakeMachine machine;
+  machine.SetOnBattery(true);
+  SealThrottle throttle({.pause_on_battery = true, .files = machine.files()});
+  config_.collection.seal_passages = kSealed;
+  config_.collection.throttle = &throttle;
+  Start();
+  ASSERT_TRUE(Create("c").ok());
+  EXPECT_EQ(Get("c").sealing_pause(), "");
+  Ingest("c", MakeTexts(kSealed));
+  Wait("c");
+  while (Get("c").sealing_pause() != "on battery") {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_EQ(Get("c").delta_passages(), kSealed);
+  // Asked for, it does not pause.
+  Compact("c");
+  EXPECT_EQ(Get("c").sealed_passages(), kSealed);
+  EXPECT_EQ(Get("c").sealing_pause(), "");
+  server_.reset();
 }
 
 TEST_F(ServerTest, CompactingMergesWhatCameAndDropsWhatWent) {

@@ -1,13 +1,19 @@
 #include "core/index/codebook_choice.h"
 
+#include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <span>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 
+#include "core/base/mutex.h"
 #include "core/base/vector_math.h"
 #include "core/codes/codebook_training.h"
 #include "core/codes/rotated_code.h"
@@ -113,6 +119,33 @@ TEST(CodebookChoiceTest, CanBeCancelled) {
   control.cancelled = [] { return true; };
   EXPECT_THAT(ChooseCodebook(OfKind(1, 500, 7), existing, kShape, 1, control),
               StatusIs(absl::StatusCode::kCancelled, ""));
+}
+
+TEST(CodebookChoiceTest, EveryThreadAsksAllTheTime) {
+  std::atomic<SealPhase> phase = SealPhase::kRecomputing;
+  Mutex mutex;
+  std::map<SealPhase, size_t> asked;
+  std::set<std::thread::id> threads;
+  const SealControl control = {.threads = 2,
+                               .pace =
+                                   [&] {
+                                     MutexLock lock(mutex);
+                                     ++asked[phase];
+                                     threads.insert(std::this_thread::get_id());
+                                   },
+                               .progress = [&](SealPhase now) { phase = now; }};
+  CodedPassages passages = OfKind(3, 5000, 7);
+  const auto codebook = TrainFromCodes(passages, kShape, 1, control);
+  ASSERT_OK(codebook);
+  std::vector<CodedPassages> parts;
+  parts.push_back(std::move(passages));
+  ASSERT_OK(BuildSegment(std::move(parts), *codebook,
+                         /*min_graph_passages=*/1, 1, control));
+  // Of tasks of a few hundred vectors, twenty iterations and more.
+  EXPECT_GT(asked[SealPhase::kTraining], 200);
+  EXPECT_GT(asked[SealPhase::kEncoding], 5000 / 256);
+  EXPECT_GT(asked[SealPhase::kBuilding], 100);
+  EXPECT_GE(threads.size(), 2);
 }
 
 TEST(CodebookChoiceTest, DoesNotDependOnTheNumberOfThreads) {

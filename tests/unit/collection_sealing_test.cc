@@ -19,6 +19,7 @@
 #include "core/index/collection.h"
 #include "core/storage/rocksdb_store.h"
 #include "tests/collection_calls.h"
+#include "tests/fakes/fake_machine.h"
 #include "tests/fakes/forwarding_passage_store.h"
 #include "tests/fakes/hash_embedder.h"
 #include "tests/status_matchers.h"
@@ -103,6 +104,30 @@ class CollectionSealingTest : public testing::Test {
   void AllowSealing(size_t passages) {
     options_.seal_passages = passages;
     ASSERT_OK(Open());
+  }
+
+  // As AllowSealing, on battery.
+  void AllowSealingOnBattery(size_t passages) {
+    machine_.SetOnBattery(true);
+    throttle_.emplace(
+        SealThrottle::Options{.pause_on_battery = true,
+                              .files = machine_.files(),
+                              .read_interval = absl::ZeroDuration()});
+    options_.throttle = &*throttle_;
+    AllowSealing(passages);
+  }
+
+  template <typename Condition>
+  void WaitUntil(const Condition& condition) {
+    while (!condition(collection_->GetStatus())) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  }
+
+  void WaitUntilPaused() {
+    WaitUntil([](const CollectionStatus& status) {
+      return status.sealing_pause == "on battery";
+    });
   }
 
   // An empty collection of its own, which sealing is worth from kEnough on.
@@ -229,6 +254,8 @@ class CollectionSealingTest : public testing::Test {
   CollectionConfig config_;
   Collection::Options options_;
   FailingStore::Commits commits_;
+  FakeMachine machine_;
+  std::optional<SealThrottle> throttle_;
   std::unique_ptr<Collection> collection_;
 };
 
@@ -489,6 +516,76 @@ TEST_F(CollectionSealingTest, ClosingEndsWhoeverWaits) {
   EXPECT_OK(collection_->GetStatus().sealing_error);
   EXPECT_THAT(Compact(), StatusIs(absl::StatusCode::kUnavailable, "closed"));
   ASSERT_OK(Open());
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
+}
+
+TEST_F(CollectionSealingTest, SealingPausesOnBatteryAndGoesOnWithPower) {
+  Put(0, kEnough);
+  const std::vector<std::string> before = Find(Text(3));
+  AllowSealingOnBattery(kEnough);
+  WaitUntilPaused();
+  EXPECT_EQ(collection_->GetStatus().delta_passages, kEnough);
+  EXPECT_EQ(Find(Text(3)), before);
+  Put(kEnough, kEnough + 5);
+  EXPECT_EQ(collection_->GetStatus().segments, 0);
+  machine_.SetOnBattery(false);
+  WaitUntil(
+      [](const CollectionStatus& status) { return status.segments == 1; });
+  EXPECT_EQ(collection_->GetStatus().sealing_pause, "");
+  EXPECT_EQ(collection_->GetStatus().delta_passages, 0);
+}
+
+TEST_F(CollectionSealingTest, ClosingEndsAPause) {
+  Put(0, kEnough);
+  AllowSealingOnBattery(kEnough);
+  WaitUntilPaused();
+  collection_->Close();
+  EXPECT_EQ(collection_->GetStatus().sealing_pause, "");
+  EXPECT_EQ(collection_->GetStatus().delta_passages, kEnough);
+}
+
+TEST_F(CollectionSealingTest, WhatIsAskedForDoesNotPause) {
+  Put(0, kEnough);
+  AllowSealingOnBattery(kEnough);
+  WaitUntilPaused();
+  ASSERT_OK(Compact());
+  EXPECT_EQ(collection_->GetStatus().segments, 1);
+  EXPECT_EQ(collection_->GetStatus().sealing_pause, "");
+}
+
+TEST_F(CollectionSealingTest, ALargeDeltaDoesNotPause) {
+  StartSealed();
+  AllowSealingOnBattery(10);
+  const int most = 10 * static_cast<int>(Collection::kMaxPausedDelta);
+  Put(kEnough, kEnough + most - 1);
+  WaitUntilPaused();
+  EXPECT_EQ(collection_->GetStatus().delta_passages, most - 1);
+  Put(kEnough + most, kEnough + most + 1);
+  WaitUntil([](const CollectionStatus& status) {
+    return status.delta_passages == 0 && status.sealing_pause.empty();
+  });
+}
+
+TEST_F(CollectionSealingTest, OneThatIsThrottledEndsWhenCancelledOrClosed) {
+  StartSealed();
+  Put(kEnough, kEnough + 5);
+  // What it has used by its first question takes years.
+  throttle_.emplace(SealThrottle::Options{.cpu_share = 1e-9});
+  options_.throttle = &*throttle_;
+  ASSERT_OK(Open());
+  std::atomic<bool> cancelled = false;
+  const auto cancel = [&](const CompactProgress&) { cancelled = true; };
+  EXPECT_THAT(collection_->Compact(
+                  {}, [&] { return cancelled.load(); }, cancel),
+              StatusIs(absl::StatusCode::kCancelled, "cancelled"));
+  std::thread closing;
+  EXPECT_THAT(Compact([&](const CompactProgress&) {
+                if (!closing.joinable()) {
+                  closing = std::thread([this] { collection_->Close(); });
+                }
+              }),
+              StatusIs(absl::StatusCode::kUnavailable, "closed"));
+  closing.join();
   EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
 }
 
