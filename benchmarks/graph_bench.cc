@@ -1,8 +1,10 @@
 // What a segment's graph costs to build, how many bytes it takes and what walks
 // over it find: seconds by stage, peak memory, bytes a node, recall and code
 // evaluations by beam, and the CPU time of a walk over the packed graph, with
-// the preparation of its query, beside one over plain lists. --json prints one
-// object, else one row a line.
+// the preparation of its query, beside one over plain lists. With --rounds: the
+// same of a graph from which nodes are removed and to which others are added,
+// again and again, of its walk through tombstones before, and of a graph built
+// from nothing. --json prints one object, else one row a line.
 
 #include <malloc.h>
 
@@ -14,11 +16,13 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -45,6 +49,7 @@ namespace {
 
 constexpr size_t kTop = 10;
 constexpr size_t kChunk = 4096;
+constexpr size_t kSpareRounds = 50;
 
 struct Flags {
   std::string vectors;
@@ -58,6 +63,12 @@ struct Flags {
   size_t recompute = 30;
   std::vector<size_t> beams = {32, 64, 96, 128, 192, 256, 384};
   GraphOptions graph;
+  // Rounds of extending, each with so much of n removed and added.
+  size_t rounds = 0;
+  double removed = 0;
+  double added = 0;
+  // A build from nothing stands beside every so many-th round, and the last.
+  size_t compared = 1;
   bool json = false;
 };
 
@@ -359,6 +370,189 @@ absl::StatusOr<std::vector<std::vector<uint32_t>>> ExactNearest(
   return result;
 }
 
+// A graph over some of the rows.
+struct Living {
+  PackedGraph graph;
+  // By node.
+  std::vector<uint32_t> rows;
+};
+
+double CpuSeconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
+
+// The rows `rows`, renumbered as `built` is.
+Living Renumbered(BuiltGraph built, std::span<const uint32_t> rows) {
+  Living result{std::move(built.graph), std::vector<uint32_t>(rows.size())};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    result.rows[static_cast<size_t>(built.new_numbers[i])] = rows[i];
+  }
+  return result;
+}
+
+// What the graph took and takes.
+nlohmann::ordered_json GraphFields(const BuildStatistics& statistics,
+                                   double cpu_seconds,
+                                   const PackedGraph& graph) {
+  const auto n = static_cast<double>(graph.node_count());
+  return {
+      {"n", graph.node_count()},
+      {"cpu_seconds", cpu_seconds},
+      {"seconds",
+       {{"repair", statistics.repair_seconds},
+        {"neighbors", statistics.neighbors_seconds},
+        {"prune", statistics.prune_seconds},
+        {"connect", statistics.connect_seconds},
+        {"order", statistics.order_seconds},
+        {"pack", statistics.pack_seconds}}},
+      {"lost_neighbors", statistics.repair.lost_neighbors},
+      {"gained_neighbors", statistics.repair.gained_neighbors},
+      {"dropped_edges", statistics.prune.dropped_edges},
+      {"unreached_nodes", statistics.connect.unreached_nodes},
+      {"edges_per_node", static_cast<double>(statistics.edges) / n},
+      {"disk_bytes_per_node",
+       static_cast<double>(graph.Serialize().size()) / n},
+      {"memory_bytes_per_node", static_cast<double>(graph.memory_bytes()) / n}};
+}
+
+// Recall of the 10 best by byte vectors, and evaluations, by beam; a node for
+// which `dead` holds is walked through.
+absl::StatusOr<nlohmann::ordered_json> WalkFields(
+    const Living& living, const ByteVectors& vectors, size_t first_query,
+    const Flags& flags, const std::vector<bool>& dead) {
+  std::vector<std::vector<uint32_t>> truth;
+  std::vector<float> scores(living.rows.size());
+  for (size_t q = 0; q < flags.query_count; ++q) {
+    const auto query = static_cast<uint32_t>(first_query + q);
+    vectors.Dot<uint32_t>(std::span(&query, 1), living.rows, scores);
+    for (size_t i = 0; i < dead.size(); ++i) {
+      if (dead[i]) {
+        scores[i] = std::numeric_limits<float>::lowest();
+      }
+    }
+    truth.push_back(TopPositions(scores, kTop));
+  }
+  nlohmann::ordered_json fields;
+  WalkScratch scratch;
+  for (const size_t beam : flags.beams) {
+    size_t hits = 0;
+    size_t evaluations = 0;
+    for (size_t q = 0; q < flags.query_count; ++q) {
+      ByteScorer scorer{vectors, static_cast<uint32_t>(first_query + q),
+                        living.rows};
+      PITH_ASSIGN_OR_RETURN(
+          const WalkResult result,
+          Walk(living.graph, living.graph.entry_points(), scorer,
+               WalkOptions{.beam = beam}, scratch, [&dead](NodeId node) {
+                 return dead.empty() || !dead[static_cast<size_t>(node)];
+               }));
+      evaluations += result.evaluations;
+      for (size_t j = 0; j < std::min(kTop, result.candidates.size()); ++j) {
+        hits += static_cast<size_t>(
+            std::count(truth[q].begin(), truth[q].end(),
+                       static_cast<uint32_t>(result.candidates[j].node)));
+      }
+    }
+    const auto count = static_cast<double>(flags.query_count);
+    fields.push_back(
+        {{"beam", beam},
+         {"recall_at_10",
+          static_cast<double>(hits) / count / static_cast<double>(kTop)},
+         {"evaluations_per_query", static_cast<double>(evaluations) / count}});
+  }
+  return fields;
+}
+
+// Rounds of extending a graph, beside graphs built from nothing.
+absl::Status RunRounds(
+    const Flags& flags,
+    const std::function<void(nlohmann::ordered_json)>& emit) {
+  const auto n = static_cast<double>(flags.n);
+  const auto added = static_cast<size_t>(flags.added * n);
+  // After that many rounds, what was removed comes back.
+  Flags all = flags;
+  all.n = flags.n + std::min(flags.rounds, kSpareRounds) * added;
+  PITH_ASSIGN_OR_RETURN(
+      const Input input,
+      Load(Rows(flags.vectors, all.n, flags, 1),
+           Rows(flags.queries, flags.query_count, flags, 2), all));
+  const BuildControl control{.threads = flags.threads};
+  std::vector<uint32_t> rows(flags.n);
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<uint32_t> spare(all.n - flags.n);
+  std::iota(spare.begin(), spare.end(), static_cast<uint32_t>(flags.n));
+  const auto similarities = [&](std::span<const NodeId> a,
+                                std::span<const NodeId> b,
+                                std::span<float> out) {
+    const auto of_nodes = [&rows](std::span<const NodeId> nodes) {
+      std::vector<uint32_t> result(nodes.size());
+      std::transform(
+          nodes.begin(), nodes.end(), result.begin(),
+          [&rows](NodeId node) { return rows[static_cast<size_t>(node)]; });
+      return result;
+    };
+    const std::vector<uint32_t> of_a = of_nodes(a);
+    const std::vector<uint32_t> of_b = of_nodes(b);
+    input.vectors.Dot<uint32_t>(of_a, of_b, out);
+  };
+  const auto report = [&](const std::string& name, size_t round,
+                          nlohmann::ordered_json fields, const Living& living,
+                          const std::vector<bool>& dead) -> absl::Status {
+    nlohmann::ordered_json row = {{"row", name}, {"round", round}};
+    row.update(fields);
+    PITH_ASSIGN_OR_RETURN(
+        row["walks"], WalkFields(living, input.vectors, all.n, flags, dead));
+    emit(std::move(row));
+    return absl::OkStatus();
+  };
+
+  PITH_ASSIGN_OR_RETURN(BuiltGraph first, BuildGraph(rows.size(), similarities,
+                                                     flags.graph, control));
+  Living living = Renumbered(std::move(first), rows);
+  std::mt19937_64 random(1);
+  for (size_t round = 1; round <= flags.rounds; ++round) {
+    const bool compare = round % flags.compared == 0 || round == flags.rounds;
+    std::vector<bool> gone(living.rows.size());
+    std::vector<uint32_t> removed;
+    rows.clear();
+    for (size_t i = 0; i < gone.size(); ++i) {
+      gone[i] = static_cast<double>(random() >> 11) * 0x1p-53 <
+                flags.removed * n / static_cast<double>(gone.size());
+      (gone[i] ? removed : rows).push_back(living.rows[i]);
+    }
+    if (compare) {
+      PITH_RETURN_IF_ERROR(report("tombstones", round,
+                                  {{"dead", removed.size()}}, living, gone));
+    }
+    const auto end =
+        spare.begin() + static_cast<ptrdiff_t>(std::min(spare.size(), added));
+    rows.insert(rows.end(), spare.begin(), end);
+    spare.erase(spare.begin(), end);
+    spare.insert(spare.end(), removed.begin(), removed.end());
+
+    double cpu = CpuSeconds();
+    PITH_ASSIGN_OR_RETURN(BuiltGraph built,
+                          ExtendGraph(living.graph, gone, rows.size(),
+                                      similarities, flags.graph, control));
+    nlohmann::ordered_json fields =
+        GraphFields(built.statistics, CpuSeconds() - cpu, built.graph);
+    living = Renumbered(std::move(built), rows);
+    if (!compare) {
+      continue;
+    }
+    PITH_RETURN_IF_ERROR(
+        report("extended", round, std::move(fields), living, {}));
+    cpu = CpuSeconds();
+    PITH_ASSIGN_OR_RETURN(
+        BuiltGraph fresh,
+        BuildGraph(rows.size(), similarities, flags.graph, control));
+    fields = GraphFields(fresh.statistics, CpuSeconds() - cpu, fresh.graph);
+    PITH_RETURN_IF_ERROR(report("built", round, std::move(fields),
+                                Renumbered(std::move(fresh), rows), {}));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags,
                  const std::function<void(nlohmann::ordered_json)>& emit) {
   const Rows rows(flags.vectors, flags.n, flags, 1);
@@ -512,15 +706,28 @@ int Main(int argc, char** argv) {
   app.add_option("--hub-degree", flags.graph.prune.hub_degree);
   app.add_option("--hub-share", flags.graph.prune.hub_share);
   app.add_option("--entry-points", flags.graph.entry_points);
+  app.add_option("--rounds", flags.rounds,
+                 "extend the graph so often instead, beside graphs built from "
+                 "nothing");
+  app.add_option("--removed", flags.removed, "part of n removed in a round")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--added", flags.added, "part of n added in a round")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--compared", flags.compared,
+                 "report every so many-th round, and the last")
+      ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
 
   std::vector<nlohmann::ordered_json> printed;
-  const absl::Status status = Run(flags, [&](nlohmann::ordered_json row) {
-    if (!flags.json) {
-      std::cout << row.dump() << std::endl;
-    }
-    printed.push_back(std::move(row));
-  });
+  const std::function<void(nlohmann::ordered_json)> emit =
+      [&](nlohmann::ordered_json row) {
+        if (!flags.json) {
+          std::cout << row.dump() << std::endl;
+        }
+        printed.push_back(std::move(row));
+      };
+  const absl::Status status =
+      flags.rounds > 0 ? RunRounds(flags, emit) : Run(flags, emit);
   if (!status.ok()) {
     std::cerr << "graph_bench: " << status << "\n";
     return EXIT_FAILURE;

@@ -13,6 +13,7 @@
 #include "core/graph/neighbors.h"
 #include "core/graph/packed_graph.h"
 #include "core/graph/prune.h"
+#include "core/graph/repair.h"
 
 namespace pith {
 
@@ -26,9 +27,12 @@ struct GraphOptions {
 
 struct BuildStatistics {
   size_t edges = 0;
+  // All zero for a graph that is built from nothing.
+  RepairStatistics repair;
   PruneStatistics prune;
   ConnectStatistics connect;
   // Wall-clock seconds of each stage.
+  double repair_seconds = 0;
   double neighbors_seconds = 0;
   double prune_seconds = 0;
   double connect_seconds = 0;
@@ -53,6 +57,18 @@ absl::StatusOr<BuiltGraph> BuildGraph(size_t node_count,
                                       Similarities similarities,
                                       const GraphOptions& options,
                                       const BuildControl& control);
+
+// A graph of the nodes of `old` for which `gone` does not hold, and of new
+// ones: nodes of the similarities are first those that stay, in their old
+// order, then the new, up to `node_count`. As by BuildGraph in all else, but it
+// takes less time, the more so the fewer are new: edges between nodes that stay
+// are kept.
+absl::StatusOr<BuiltGraph> ExtendGraph(const PackedGraph& old,
+                                       const std::vector<bool>& gone,
+                                       size_t node_count,
+                                       Similarities similarities,
+                                       const GraphOptions& options,
+                                       const BuildControl& control);
 
 }  // namespace pith
 

@@ -21,12 +21,14 @@ constexpr size_t kMostLeaders = 1000;
 // Rows that are compared with a level's leaders at a time.
 constexpr size_t kRows = 128;
 
-// The best neighbours of every place found so far. What it holds in the end
-// does not depend on the order of Offer: the best under a total order.
+// The best neighbours found so far of every place from some first on. What it
+// holds in the end does not depend on the order of Offer: the best under a
+// total order.
 class Reservoirs {
  public:
-  Reservoirs(size_t places, size_t capacity)
-      : capacity_(capacity),
+  Reservoirs(size_t first, size_t places, size_t capacity)
+      : first_(first),
+        capacity_(capacity),
         sizes_(places, 0),
         places_(places * capacity),
         similarities_(places * capacity) {}
@@ -37,10 +39,11 @@ class Reservoirs {
   // Thread-safe.
   void Offer(uint32_t place, std::span<const uint32_t> candidates,
              std::span<const float> similarities) {
-    MutexLock lock(locks_[place % kLocks]);
-    uint32_t size = sizes_[place];
-    uint32_t* const ids = &places_[place * capacity_];
-    float* const values = &similarities_[place * capacity_];
+    const size_t own = place - first_;
+    MutexLock lock(locks_[own % kLocks]);
+    uint32_t size = sizes_[own];
+    uint32_t* const ids = &places_[own * capacity_];
+    float* const values = &similarities_[own * capacity_];
     for (size_t i = 0; i < candidates.size(); ++i) {
       const float value = similarities[i];
       if (size == capacity_ && value < values[size - 1]) {
@@ -67,10 +70,10 @@ class Reservoirs {
       ids[at] = id;
       values[at] = value;
     }
-    sizes_[place] = size;
+    sizes_[own] = size;
   }
 
-  // The neighbours as nodes; the reservoirs are spent.
+  // The neighbours as nodes of each place in order; the reservoirs are spent.
   AdjacencyLists Take(std::span<const NodeId> nodes) {
     // Assigning {} would keep the memory.
     std::vector<float>().swap(similarities_);
@@ -78,9 +81,9 @@ class Reservoirs {
     result.offsets.reserve(sizes_.size() + 1);
     result.neighbors.reserve(
         std::accumulate(sizes_.begin(), sizes_.end(), size_t{0}));
-    for (size_t place = 0; place < sizes_.size(); ++place) {
-      for (size_t i = 0; i < sizes_[place]; ++i) {
-        result.neighbors.push_back(nodes[places_[place * capacity_ + i]]);
+    for (size_t own = 0; own < sizes_.size(); ++own) {
+      for (size_t i = 0; i < sizes_[own]; ++i) {
+        result.neighbors.push_back(nodes[places_[own * capacity_ + i]]);
       }
       result.offsets.push_back(result.neighbors.size());
     }
@@ -95,7 +98,8 @@ class Reservoirs {
     return MixBits(uint64_t{place} << 32 | id);
   }
 
-  size_t capacity_;
+  const size_t first_;
+  const size_t capacity_;
   std::vector<uint32_t> sizes_;
   std::vector<uint32_t> places_;
   std::vector<float> similarities_;
@@ -104,15 +108,21 @@ class Reservoirs {
 
 class Carver {
  public:
-  Carver(std::span<const NodeId> nodes, Similarities similarities,
+  Carver(std::span<const NodeId> nodes, size_t first, Similarities similarities,
          const NeighborOptions& options)
-      : nodes_(nodes), similarities_(similarities), options_(options) {}
+      : nodes_(nodes),
+        first_(first),
+        similarities_(similarities),
+        options_(options) {}
 
   absl::StatusOr<AdjacencyLists> Run(const BuildControl& control) {
+    if (first_ == nodes_.size()) {
+      return AdjacencyLists();
+    }
     std::vector<uint32_t> all(nodes_.size());
     std::iota(all.begin(), all.end(), 0);
     if (all.size() <= options_.leaf_size) {
-      reservoirs_.emplace(nodes_.size(), options_.neighbors);
+      reservoirs_.emplace(first_, nodes_.size() - first_, options_.neighbors);
       CompareLeaf(all);
       return reservoirs_->Take(nodes_);
     }
@@ -121,7 +131,7 @@ class Carver {
         Divide(all, options_.first_fanout, options_.seed, control));
     std::vector<uint32_t>().swap(all);
     // Not before, when dividing has its own peak of memory.
-    reservoirs_.emplace(nodes_.size(), options_.neighbors);
+    reservoirs_.emplace(first_, nodes_.size() - first_, options_.neighbors);
     std::atomic<size_t> done = 0;
     PITH_RETURN_IF_ERROR(
         ParallelFor(control, clusters.size(), 1,
@@ -202,8 +212,19 @@ class Carver {
     }
   }
 
+  // Those of ascending `places` whose neighbours are asked for.
+  std::span<const uint32_t> Wanted(std::span<const uint32_t> places) const {
+    return places.subspan(static_cast<size_t>(
+        std::lower_bound(places.begin(), places.end(), first_) -
+        places.begin()));
+  }
+
+  // `places` are ascending.
   void Carve(std::vector<uint32_t> places, uint64_t seed,
              const BuildControl& control) {
+    if (Wanted(places).empty()) {
+      return;
+    }
     // It may have to wait; who calls heeds the answer.
     (void)control.cancelled();
     if (places.size() <= options_.leaf_size) {
@@ -235,16 +256,19 @@ class Carver {
     for (size_t i = 0; i < places.size(); ++i) {
       nodes[i] = nodes_[places[i]];
     }
-    std::vector<float> similarities(places.size() * places.size());
-    similarities_(nodes, nodes, similarities);
-    for (size_t i = 0; i < places.size(); ++i) {
-      reservoirs_->Offer(places[i], places,
+    const std::span<const uint32_t> rows = Wanted(places);
+    std::vector<float> similarities(rows.size() * places.size());
+    similarities_(std::span(nodes).last(rows.size()), nodes, similarities);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      reservoirs_->Offer(rows[i], places,
                          std::span<const float>(similarities)
                              .subspan(i * places.size(), places.size()));
     }
   }
 
   std::span<const NodeId> nodes_;
+  // Neighbours are asked for from this place on.
+  const size_t first_;
   Similarities similarities_;
   const NeighborOptions& options_;
   std::optional<Reservoirs> reservoirs_;
@@ -255,12 +279,14 @@ class Carver {
 absl::StatusOr<AdjacencyLists> FindNeighbors(std::span<const NodeId> nodes,
                                              Similarities similarities,
                                              const NeighborOptions& options,
-                                             const BuildControl& control) {
+                                             const BuildControl& control,
+                                             size_t first) {
+  CHECK_LE(first, nodes.size());
   CHECK_GE(options.neighbors, 1u);
   CHECK_GE(options.leaf_size, 2u);
   CHECK_GE(options.first_fanout, 1u);
   CHECK_GE(options.second_fanout, 1u);
-  return Carver(nodes, similarities, options).Run(control);
+  return Carver(nodes, first, similarities, options).Run(control);
 }
 
 }  // namespace pith

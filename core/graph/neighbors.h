@@ -24,18 +24,20 @@ struct NeighborOptions {
   uint64_t seed = 1;
 };
 
-// For each of `nodes`, in their order, which are different, its nearest ones
-// among them, nearest first, ties at random: approximate; exact for
-// up to leaf_size nodes. Randomised ball carving (PiPNN, arXiv 2602.21247):
-// every node joins the clusters of the nearest of some random leaders,
-// recursively, and nodes of one leaf are compared pair by pair.
+// For each of `nodes` from place `first` on, in their order, which are
+// different, its nearest ones among all of them, nearest first, ties at random:
+// approximate; exact for up to leaf_size nodes. Randomised ball carving (PiPNN,
+// arXiv 2602.21247): every node joins the clusters of the nearest of some
+// random leaders, recursively, and nodes of one leaf are compared pair by pair;
+// only the pairs that are asked for.
 //
 // Peak memory beside the result: 4 bytes for each neighbour and 4 for each
 // first-level cluster of a node. kCancelled if the control says so.
 absl::StatusOr<AdjacencyLists> FindNeighbors(std::span<const NodeId> nodes,
                                              Similarities similarities,
                                              const NeighborOptions& options,
-                                             const BuildControl& control);
+                                             const BuildControl& control,
+                                             size_t first = 0);
 
 }  // namespace pith
 

@@ -6,6 +6,8 @@
 #include <span>
 #include <utility>
 
+#include "glog/logging.h"
+
 #include "core/base/status_macros.h"
 
 namespace pith {
@@ -301,8 +303,10 @@ absl::Status HalveShared(const AdjacencyLists& graph, const Savings& savings,
 }  // namespace
 
 absl::StatusOr<std::vector<NodeId>> OrderNodes(const AdjacencyLists& graph,
+                                               std::vector<NodeId> start,
                                                const BuildControl& control) {
   const size_t n = graph.node_count();
+  CHECK_EQ(start.size(), n);
   size_t max_degree = 0;
   for (size_t i = 0; i < n; ++i) {
     max_degree =
@@ -310,7 +314,8 @@ absl::StatusOr<std::vector<NodeId>> OrderNodes(const AdjacencyLists& graph,
   }
   const Savings savings(max_degree);
   std::vector<uint32_t> order(n);
-  std::iota(order.begin(), order.end(), 0);
+  std::transform(start.begin(), start.end(), order.begin(), Index);
+  std::vector<NodeId>().swap(start);
 
   std::vector<std::span<uint32_t>> parts = {order};
   std::vector<Side> sides(n, Side::kNone);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -21,47 +22,39 @@ size_t Index(NodeId node) {
   return static_cast<size_t>(node);
 }
 
-// True for the `count` nodes that are most often candidates, ties by lower
-// number.
-std::vector<bool> FindHubs(const AdjacencyLists& candidates, size_t count) {
-  std::vector<uint32_t> degrees(candidates.node_count(), 0);
-  for (const NodeId node : candidates.neighbors) {
-    ++degrees[Index(node)];
-  }
-  std::vector<uint32_t> order(degrees.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::nth_element(order.begin(), order.begin() + static_cast<ptrdiff_t>(count),
-                   order.end(), [&](uint32_t a, uint32_t b) {
-                     return degrees[a] != degrees[b] ? degrees[a] > degrees[b]
-                                                     : a < b;
-                   });
-  std::vector<bool> hubs(degrees.size(), false);
-  for (size_t i = 0; i < count; ++i) {
-    hubs[order[i]] = true;
-  }
-  return hubs;
+size_t HubCount(size_t nodes, const PruneOptions& options) {
+  return static_cast<size_t>(
+      std::ceil(options.hub_share * static_cast<double>(nodes)));
 }
 
-// The places of up to `degree` of `candidates`, which are nearest first, that
-// are no nearer to one another than to `node`.
-void ChooseNeighbors(NodeId node, std::span<const NodeId> candidates,
-                     size_t degree, Similarities similarities,
-                     std::vector<float>& matrix, std::vector<size_t>& chosen) {
-  chosen.clear();
+// Appends up to `count` of `candidates`, which are nearest first, to `chosen`:
+// those that are no nearer to one another or to `neighbors` than to `node`.
+void ChooseNeighbors(NodeId node, std::span<const NodeId> neighbors,
+                     std::span<const NodeId> candidates, size_t count,
+                     Similarities similarities, std::vector<float>& matrix,
+                     std::vector<NodeId>& chosen) {
   if (candidates.empty()) {
     return;
   }
-  const size_t count = candidates.size();
-  matrix.resize((count + 1) * count);
-  similarities(std::span(&node, 1), candidates, std::span(matrix).first(count));
-  similarities(candidates, candidates, std::span(matrix).subspan(count));
-  for (size_t i = 0; i < count && chosen.size() < degree; ++i) {
-    const bool nearer =
-        std::all_of(chosen.begin(), chosen.end(), [&](size_t other) {
-          return matrix[(other + 1) * count + i] <= matrix[i];
-        });
-    if (nearer) {
-      chosen.push_back(i);
+  const size_t columns = candidates.size();
+  matrix.resize((1 + neighbors.size() + columns) * columns);
+  const std::span<float> all = matrix;
+  const std::span<float> own = all.first(columns);
+  const std::span<float> others = all.subspan(columns);
+  similarities(std::span(&node, 1), candidates, own);
+  similarities(neighbors, candidates, others.first(neighbors.size() * columns));
+  similarities(candidates, candidates,
+               others.subspan(neighbors.size() * columns));
+  // Rows of `others` that count.
+  std::vector<size_t> taken(neighbors.size());
+  std::iota(taken.begin(), taken.end(), size_t{0});
+  for (size_t i = 0; i < columns && taken.size() < neighbors.size() + count;
+       ++i) {
+    if (std::all_of(taken.begin(), taken.end(), [&](size_t row) {
+          return others[row * columns + i] <= own[i];
+        })) {
+      taken.push_back(neighbors.size() + i);
+      chosen.push_back(candidates[i]);
     }
   }
 }
@@ -168,12 +161,24 @@ size_t DropFarthest(size_t max_degree, Similarities similarities,
   return dropped.size() / 2;
 }
 
+// The edges of both; of each the lists are ascending.
+AdjacencyLists United(const AdjacencyLists& a, const AdjacencyLists& b) {
+  AdjacencyLists result;
+  result.offsets.reserve(a.offsets.size());
+  result.neighbors.reserve(a.neighbors.size() + b.neighbors.size());
+  for (size_t i = 0; i < a.node_count(); ++i) {
+    const NodeId node{static_cast<uint32_t>(i)};
+    std::set_union(a[node].begin(), a[node].end(), b[node].begin(),
+                   b[node].end(), std::back_inserter(result.neighbors));
+    result.offsets.push_back(result.neighbors.size());
+  }
+  return result;
+}
+
 }  // namespace
 
-absl::StatusOr<PrunedGraph> Prune(AdjacencyLists candidates,
-                                  Similarities similarities,
-                                  const PruneOptions& options,
-                                  const BuildControl& control) {
+std::vector<uint8_t> NeighborsToChoose(const AdjacencyLists& candidates,
+                                       const PruneOptions& options) {
   CHECK_GE(options.degree, 1u);
   CHECK(options.hub_degree >= options.degree &&
         options.hub_degree <= options.max_degree &&
@@ -182,29 +187,47 @@ absl::StatusOr<PrunedGraph> Prune(AdjacencyLists candidates,
       << options.max_degree;
   CHECK(options.hub_share >= 0 && options.hub_share <= 1) << options.hub_share;
   const size_t n = candidates.node_count();
-  PrunedGraph result;
-  result.statistics.hubs = static_cast<size_t>(
-      std::ceil(options.hub_share * static_cast<double>(n)));
-  const std::vector<bool> hubs = FindHubs(candidates, result.statistics.hubs);
+  const auto hubs = static_cast<ptrdiff_t>(HubCount(n, options));
+  std::vector<uint32_t> degrees(n, 0);
+  for (const NodeId node : candidates.neighbors) {
+    ++degrees[Index(node)];
+  }
+  std::vector<uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::nth_element(order.begin(), order.begin() + hubs, order.end(),
+                   [&](uint32_t a, uint32_t b) {
+                     return degrees[a] != degrees[b] ? degrees[a] > degrees[b]
+                                                     : a < b;
+                   });
+  std::vector<uint8_t> counts(n, static_cast<uint8_t>(options.degree));
+  std::for_each(order.begin(), order.begin() + hubs, [&](uint32_t node) {
+    counts[node] = static_cast<uint8_t>(options.hub_degree);
+  });
+  return counts;
+}
 
+absl::StatusOr<size_t> AddNeighbors(AdjacencyLists candidates,
+                                    std::span<const uint8_t> counts,
+                                    Similarities similarities,
+                                    size_t max_degree,
+                                    const BuildControl& control,
+                                    AdjacencyLists& graph) {
+  const size_t n = graph.node_count();
+  CHECK_EQ(candidates.node_count(), n);
+  CHECK_EQ(counts.size(), n);
   Choices choices;
   choices.counts.resize(n);
   choices.pieces.resize((n + kGrain - 1) / kGrain);
   PITH_RETURN_IF_ERROR(ParallelFor(
       control, n, kGrain, [&](size_t worker, size_t begin, size_t end) {
         std::vector<float> matrix;
-        std::vector<size_t> chosen;
         std::vector<NodeId>& piece = choices.pieces[begin / kGrain];
         for (size_t i = begin; i < end; ++i) {
           const NodeId node{static_cast<uint32_t>(i)};
-          const std::span<const NodeId> all = candidates[node];
-          ChooseNeighbors(node, all,
-                          hubs[i] ? options.hub_degree : options.degree,
-                          similarities, matrix, chosen);
-          for (const size_t place : chosen) {
-            piece.push_back(all[place]);
-          }
-          choices.counts[i] = static_cast<uint8_t>(chosen.size());
+          const size_t before = piece.size();
+          ChooseNeighbors(node, graph[node], candidates[node], counts[i],
+                          similarities, matrix, piece);
+          choices.counts[i] = static_cast<uint8_t>(piece.size() - before);
         }
         piece.shrink_to_fit();
         if (worker == 0) {
@@ -212,10 +235,24 @@ absl::StatusOr<PrunedGraph> Prune(AdjacencyLists candidates,
         }
       }));
   candidates = {};
-  result.lists = MakeMutual(choices);
+  AdjacencyLists added = MakeMutual(choices);
   choices = {};
-  result.statistics.dropped_edges =
-      DropFarthest(options.max_degree, similarities, result.lists);
+  graph = graph.neighbors.empty() ? std::move(added) : United(graph, added);
+  return DropFarthest(max_degree, similarities, graph);
+}
+
+absl::StatusOr<PrunedGraph> Prune(AdjacencyLists candidates,
+                                  Similarities similarities,
+                                  const PruneOptions& options,
+                                  const BuildControl& control) {
+  const std::vector<uint8_t> counts = NeighborsToChoose(candidates, options);
+  PrunedGraph result;
+  result.statistics.hubs = HubCount(candidates.node_count(), options);
+  result.lists.offsets.assign(candidates.node_count() + 1, 0);
+  PITH_ASSIGN_OR_RETURN(
+      result.statistics.dropped_edges,
+      AddNeighbors(std::move(candidates), counts, similarities,
+                   options.max_degree, control, result.lists));
   return result;
 }
 

@@ -81,21 +81,29 @@ bool HasDead(const Segments& segments, const PassageSet& dead) {
 
 // The codes of a segment's passages that are not in `dead`; the others are
 // appended to `dropped`.
-CodedPassages LiveCodes(const Segment& segment, const PassageSet& dead,
+CodedPassages LiveCodes(const std::shared_ptr<const Segment>& segment,
+                        const PassageSet& dead,
                         std::vector<PassageId>& dropped) {
-  CodedPassages live{.codec = segment.codebook()};
+  CodedPassages live{.codec = segment->codebook()};
+  if (segment->graph() != nullptr) {
+    live.segment = segment;
+    live.gone.resize(segment->size());
+  }
   const size_t bytes = live.codec->code_bytes();
-  live.passages.reserve(segment.size());
-  live.codes.reserve(segment.size() * bytes);
-  for (size_t node = 0; node < segment.size(); ++node) {
-    const PassageId passage = segment.passage(node);
+  live.passages.reserve(segment->size());
+  live.codes.reserve(segment->size() * bytes);
+  for (size_t node = 0; node < segment->size(); ++node) {
+    const PassageId passage = segment->passage(node);
     if (dead.Contains(passage)) {
       dropped.push_back(passage);
+      if (live.segment != nullptr) {
+        live.gone[node] = true;
+      }
       continue;
     }
     live.passages.push_back(passage);
     live.codes.resize(live.codes.size() + bytes);
-    segment.CopyCode(node, std::span(live.codes).last(bytes));
+    segment->CopyCode(node, std::span(live.codes).last(bytes));
   }
   return live;
 }
@@ -543,7 +551,7 @@ void Collection::AddSegments(const Generation& generation,
                                     hubs.end());
     }
     plan.parts.push_back(
-        LiveCodes(*segment, generation.dead, plan.write.dropped));
+        LiveCodes(segment, generation.dead, plan.write.dropped));
   }
 }
 

@@ -15,6 +15,7 @@
 #include "core/base/parallel.h"
 #include "core/codes/codebook.h"
 #include "core/codes/codec.h"
+#include "core/index/segment.h"
 #include "core/index/segment_file.h"
 
 namespace pith {
@@ -57,6 +58,10 @@ struct CodedPassages {
   std::shared_ptr<const Codec> codec;
   std::vector<PassageId> passages;
   std::vector<uint8_t> codes;
+  // If they are what a segment with a graph has but for the nodes for which
+  // `gone` holds, in its order; else null.
+  std::shared_ptr<const Segment> segment = nullptr;
+  std::vector<bool> gone = {};
 
   std::span<const uint8_t> code(size_t i) const {
     const size_t bytes = codec->code_bytes();
@@ -64,10 +69,16 @@ struct CodedPassages {
   }
 };
 
+// Graphs are extended while no more than this share of their nodes, as they are
+// then, came and went since they were built from nothing: beyond it recall
+// falls behind and little time is saved (docs/decisions/0007-graph.md).
+inline constexpr double kMaxChangedShare = 0.5;
+
 // A segment of all `parts` with codes of `codebook`. Codes that are so already
 // are kept, others are decoded and encoded. Nodes are in order of passage, or
-// in that of a graph, which it gets from `min_graph_passages` on. kDataLoss if
-// a passage occurs twice.
+// in that of a graph, which it gets from `min_graph_passages` on: the largest
+// of the parts' graphs, extended, or one built from nothing if that would
+// change too much. kDataLoss if a passage occurs twice.
 absl::StatusOr<SegmentContent> BuildSegment(
     std::vector<CodedPassages> parts,
     const std::shared_ptr<const Codebook>& codebook, size_t min_graph_passages,

@@ -40,8 +40,9 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Make(
         absl::StrCat("segment ", number, " has codes of ", content.code_bytes,
                      " bytes, its codebook makes ", codebook->code_bytes()));
   }
-  std::shared_ptr<Segment> segment(
-      new Segment(number, std::move(codebook), std::move(content.passages)));
+  std::shared_ptr<Segment> segment(new Segment(number, std::move(codebook),
+                                               std::move(content.passages),
+                                               content.changed_nodes));
   if (content.graph) {
     PITH_ASSIGN_OR_RETURN(
         segment->graph_,

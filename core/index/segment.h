@@ -39,6 +39,10 @@ class Segment {
   size_t size() const { return passages_.size(); }
   const std::shared_ptr<const Codebook>& codebook() const { return codebook_; }
   bool has_graph() const { return graph_.has_value(); }
+  // Null without one.
+  const PackedGraph* graph() const { return graph_ ? &*graph_ : nullptr; }
+  // As of SegmentContent.
+  uint32_t changed_nodes() const { return changed_nodes_; }
   // The passages of the graph's hubs, the share kHubShare of all nodes with the
   // most neighbours; none without a graph. Takes time as a sort of all nodes.
   std::vector<PassageId> Hubs() const;
@@ -75,10 +79,11 @@ class Segment {
 
  private:
   Segment(uint64_t number, std::shared_ptr<const Codebook> codebook,
-          PassageIds passages)
+          PassageIds passages, uint32_t changed_nodes)
       : number_(number),
         codebook_(std::move(codebook)),
-        passages_(std::move(passages)) {}
+        passages_(std::move(passages)),
+        changed_nodes_(changed_nodes) {}
 
   size_t Scan(const Search& search, uint32_t part,
               CandidateHeap& candidates) const;
@@ -86,6 +91,7 @@ class Segment {
   const uint64_t number_;
   const std::shared_ptr<const Codebook> codebook_;
   const PassageIds passages_;
+  const uint32_t changed_nodes_;
   // Node-major under a graph, in blocks for scanning else.
   std::vector<uint8_t> codes_;
   std::optional<PackedGraph> graph_;

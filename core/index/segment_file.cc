@@ -17,7 +17,8 @@ namespace pith {
 namespace {
 
 constexpr std::string_view kMagic = "pithsegm";
-constexpr uint32_t kVersion = 1;
+// What changed nodes are new in; a segment without them is of version 1.
+constexpr uint32_t kVersion = 2;
 
 // In the order of the file; the number is the section's kind there, less one.
 enum Section : uint32_t { kProperties, kIds, kCodes, kGraph, kSectionCount };
@@ -48,18 +49,29 @@ std::string EncodeProperties(const SegmentContent& content) {
   std::string bytes(content.codebook.bytes.begin(),
                     content.codebook.bytes.end());
   PutFixed32(static_cast<uint32_t>(content.code_bytes), bytes);
+  if (content.changed_nodes > 0) {
+    PutFixed32(content.changed_nodes, bytes);
+  }
   return bytes;
 }
 
-absl::Status DecodeProperties(std::string_view bytes, std::string_view name,
-                              SegmentContent& content) {
+absl::Status DecodeProperties(std::string_view bytes, uint32_t version,
+                              std::string_view name, SegmentContent& content) {
   Decoder decoder(bytes);
   const std::string_view hash = decoder.Bytes(content.codebook.bytes.size());
   std::copy(hash.begin(), hash.end(), content.codebook.bytes.begin());
   content.code_bytes = decoder.Fixed32();
+  if (version > 1) {
+    content.changed_nodes = decoder.Fixed32();
+  }
   if (!decoder.done()) {
     return Damaged(name, Quoted(kProperties), " has ", bytes.size(),
-                   " bytes, it takes ", content.codebook.bytes.size() + 4);
+                   " bytes, it takes ",
+                   content.codebook.bytes.size() + (version > 1 ? 8 : 4));
+  }
+  if (version > 1 && content.changed_nodes == 0) {
+    return Damaged(name, Quoted(kProperties), ": version ", version,
+                   " with no changed nodes");
   }
   if (content.code_bytes == 0 || content.code_bytes > kMaxCodeBytes) {
     return Damaged(name, Quoted(kProperties), ": a code of ",
@@ -69,9 +81,14 @@ absl::Status DecodeProperties(std::string_view bytes, std::string_view name,
   return absl::OkStatus();
 }
 
-// The sections' bytes, as many as there are, which match their CRCs.
-absl::StatusOr<std::vector<std::string_view>> SplitSections(
-    std::string_view bytes, std::string_view name) {
+struct Sections {
+  uint32_t version;
+  // As many as there are, which match their CRCs.
+  std::vector<std::string_view> bytes;
+};
+
+absl::StatusOr<Sections> SplitSections(std::string_view bytes,
+                                       std::string_view name) {
   Decoder decoder(bytes);
   const std::string_view magic = decoder.Bytes(kMagic.size());
   const uint32_t version = decoder.Fixed32();
@@ -130,7 +147,7 @@ absl::StatusOr<std::vector<std::string_view>> SplitSections(
     return Damaged(name, "file has ", bytes.size(), " bytes, sections end at ",
                    bytes.size() - rest.size());
   }
-  return sections;
+  return Sections{version, std::move(sections)};
 }
 
 }  // namespace
@@ -157,7 +174,7 @@ std::string EncodeSegment(const SegmentContent& content) {
   std::string bytes;
   bytes.reserve(size);
   bytes.append(kMagic);
-  PutFixed32(kVersion, bytes);
+  PutFixed32(content.changed_nodes > 0 ? kVersion : 1, bytes);
   PutFixed32(static_cast<uint32_t>(sections.size()), bytes);
   for (size_t i = 0; i < sections.size(); ++i) {
     PutFixed32(static_cast<uint32_t>(i + 1), bytes);
@@ -173,10 +190,11 @@ std::string EncodeSegment(const SegmentContent& content) {
 
 absl::StatusOr<SegmentContent> DecodeSegment(std::string_view bytes,
                                              std::string_view name) {
-  PITH_ASSIGN_OR_RETURN(const std::vector<std::string_view> sections,
-                        SplitSections(bytes, name));
+  PITH_ASSIGN_OR_RETURN(const Sections split, SplitSections(bytes, name));
+  const std::vector<std::string_view>& sections = split.bytes;
   SegmentContent content;
-  PITH_RETURN_IF_ERROR(DecodeProperties(sections[kProperties], name, content));
+  PITH_RETURN_IF_ERROR(
+      DecodeProperties(sections[kProperties], split.version, name, content));
   absl::StatusOr<PassageIds> passages = PassageIds::Decode(sections[kIds]);
   if (!passages.ok()) {
     return Damaged(name, Quoted(kIds), ": ", passages.status().message());

@@ -28,6 +28,8 @@ struct SegmentContent {
   std::vector<uint8_t> codes;
   // Opaque here; nullopt for a segment that is scanned.
   std::optional<std::string> graph;
+  // How many nodes came and went since the graph was built from nothing.
+  uint32_t changed_nodes = 0;
 
   friend bool operator==(const SegmentContent&,
                          const SegmentContent&) = default;

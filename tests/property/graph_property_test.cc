@@ -98,6 +98,72 @@ TEST(GraphProperty, BuiltGraphsAreMutualBoundedReachableAndFindThings) {
   }
 }
 
+// A sixth of the nodes go in a round, five in a row each, and as many come.
+TEST(GraphProperty, ExtendedGraphsAreMutualBoundedReachableAndFindThings) {
+  for (const Input& input : Inputs()) {
+    SCOPED_TRACE(input.name);
+    const size_t all = input.points.size();
+    const GraphOptions options{.neighbors = {.leaf_size = 128},
+                               .entry_points = 8};
+    Points points;
+    points.at.assign(
+        input.points.at.begin(),
+        input.points.at.begin() + static_cast<ptrdiff_t>(2 * all / 3));
+    auto built = BuildGraph(points.size(), points, options, {});
+    ASSERT_TRUE(built.ok());
+    for (size_t round = 0; round < 3; ++round) {
+      Points renumbered = points;
+      for (size_t i = 0; i < points.size(); ++i) {
+        renumbered.at[static_cast<size_t>(built->new_numbers[i])] =
+            points.at[i];
+      }
+      std::vector<bool> gone;
+      points.at.clear();
+      for (size_t i = 0; i < renumbered.size(); ++i) {
+        gone.push_back(i % 15 < 5 && (i / 15 + round) % 2 == 0);
+        if (!gone.back()) {
+          points.at.push_back(renumbered.at[i]);
+        }
+      }
+      const auto coming = input.points.at.begin() +
+                          static_cast<ptrdiff_t>(2 * all / 3 + round * all / 9);
+      points.at.insert(points.at.end(), coming,
+                       coming + static_cast<ptrdiff_t>(all / 9));
+      built =
+          ExtendGraph(built->graph, gone, points.size(), points, options, {});
+      ASSERT_TRUE(built.ok());
+      ASSERT_EQ(built->graph.node_count(), points.size());
+
+      AdjacencyLists lists;
+      NeighborBuffer buffer;
+      for (size_t i = 0; i < points.size(); ++i) {
+        const auto list = built->graph.Neighbors(Node(i), buffer);
+        lists.neighbors.insert(lists.neighbors.end(), list.begin(), list.end());
+        lists.offsets.push_back(lists.neighbors.size());
+      }
+      EXPECT_TRUE(IsMutual(lists));
+      EXPECT_THAT(Reached(lists, built->graph.entry_points()),
+                  ::testing::Each(true));
+
+      std::vector<NodeId> old_numbers(points.size());
+      for (size_t i = 0; i < points.size(); ++i) {
+        old_numbers[static_cast<size_t>(built->new_numbers[i])] = Node(i);
+      }
+      WalkScratch scratch;
+      std::mt19937 random(11);
+      size_t found = 0;
+      for (int i = 0; i < 100; ++i) {
+        OldScorer scorer{points, old_numbers, Node(random() % points.size())};
+        const auto result = Walk(built->graph, built->graph.entry_points(),
+                                 scorer, WalkOptions{.beam = 32}, scratch);
+        ASSERT_TRUE(result.ok());
+        found += result->candidates[0].score == 0 ? 1 : 0;
+      }
+      EXPECT_GE(found, 95u);
+    }
+  }
+}
+
 // As many texts are that share a licence or a header: whoever finds one of them
 // finds others too, and they do not crowd a few nodes.
 TEST(GraphProperty, CopiesAmongOthersAreLinkedToOneAnother) {

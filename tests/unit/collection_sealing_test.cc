@@ -15,8 +15,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "core/base/file.h"
 #include "core/base/vector_math.h"
 #include "core/index/collection.h"
+#include "core/index/segment_file.h"
 #include "core/storage/rocksdb_store.h"
 #include "tests/collection_calls.h"
 #include "tests/fakes/fake_machine.h"
@@ -840,6 +842,53 @@ TEST_F(CollectionSealingTest, ASegmentWithAGraphIsWalked) {
   ASSERT_OK(bound);
   EXPECT_LE(bound->passages_reranked, 30);
   EXPECT_GT(bound->passages_reranked, 20);
+}
+
+TEST_F(CollectionSealingTest, AGraphIsExtendedUntilTooMuchHasChanged) {
+  options_.min_graph_passages = 500;
+  Put(0, kEnough);
+  AllowSealing(kEnough);
+  ASSERT_OK(Compact());
+  const auto changed = [this] {
+    const fs::path file = SegmentFile();
+    const auto bytes = ReadFile(file);
+    EXPECT_OK(bytes);
+    const auto content = DecodeSegment(*bytes, file.filename().string());
+    EXPECT_OK(content);
+    EXPECT_TRUE(content->graph);
+    return content->changed_nodes;
+  };
+  const auto replace = [this](int from, int to, int added) {
+    std::vector<std::string> removed;
+    for (int i = from; i < to; ++i) {
+      removed.push_back(absl::StrCat("doc", i));
+    }
+    ASSERT_OK(collection_->DeleteAndWait(removed));
+    const int end = kEnough + added;
+    Put(end - (to - from), end);
+    ASSERT_OK(Compact());
+  };
+  const SearchOptions few = {
+      .recall_target = std::nullopt, .rerank = 60, .beam = 100};
+  EXPECT_EQ(changed(), 0u);
+  replace(0, 100, 100);
+  EXPECT_EQ(changed(), 200u);
+  // What was extended counts after a restart too.
+  ASSERT_OK(Open());
+  replace(100, 200, 200);
+  EXPECT_EQ(changed(), 400u);
+  EXPECT_EQ(collection_->GetStatus().sealed_passages, kEnough);
+  EXPECT_THAT(Find(Text(5)), Not(Contains("doc5")));
+  EXPECT_THAT(Find(Text(1000)), Contains("doc1000"));
+  const absl::StatusOr<SearchResult> found =
+      collection_->Search(Text(1150), few, {});
+  ASSERT_OK(found);
+  EXPECT_EQ(found->hits[0].document_id, "doc1150");
+  EXPECT_LT(found->candidates_scored, kEnough) << "it was scanned";
+  EXPECT_GT(Recall({.recall_target = std::nullopt, .rerank = 30, .beam = 30}),
+            0.8);
+  replace(200, 300, 300);
+  EXPECT_EQ(changed(), 0u);
 }
 
 TEST_F(CollectionSealingTest, ARecallTargetDecidesHowMuchIsRecomputed) {

@@ -85,6 +85,25 @@ TEST(FindNeighbors, WorksOnSomeOfTheNodes) {
   EXPECT_THAT((*found)[Node(2)], ElementsAre(Node(12), Node(10)));
 }
 
+TEST(FindNeighbors, OfTheLastNodesAreThoseThatAllTogetherGet) {
+  const Points points = ClusteredPoints(2000, 5, 6, 2);
+  const NeighborOptions options{.neighbors = 10, .leaf_size = 128};
+  const auto all = FindNeighbors(AllNodes(2000), points, options, {});
+  ASSERT_TRUE(all.ok());
+  for (const size_t first : {size_t{1}, size_t{1900}, size_t{1999}}) {
+    const auto last = FindNeighbors(AllNodes(2000), points, options, {}, first);
+    ASSERT_TRUE(last.ok());
+    ASSERT_EQ(last->node_count(), 2000 - first);
+    EXPECT_TRUE(std::equal(
+        last->neighbors.begin(), last->neighbors.end(),
+        all->neighbors.begin() + static_cast<ptrdiff_t>(all->offsets[first]),
+        all->neighbors.end()));
+  }
+  const auto none = FindNeighbors(AllNodes(2000), points, options, {}, 2000);
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(none->node_count(), 0u);
+}
+
 TEST(FindNeighbors, ManyLeavesFindMost) {
   const Points points = ClusteredPoints(1500, 5, 6, 2);
   const auto found =

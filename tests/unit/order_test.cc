@@ -38,7 +38,7 @@ AdjacencyLists Shuffled(const AdjacencyLists& graph, uint32_t seed) {
 TEST(OrderNodes, IsAPermutation) {
   for (const size_t n : {0, 1, 2, 3, 4, 5, 100, 1001}) {
     const AdjacencyLists graph = Line(n);
-    const auto numbers = OrderNodes(graph, {});
+    const auto numbers = OrderNodes(graph, AllNodes(graph.node_count()), {});
     ASSERT_TRUE(numbers.ok());
     const std::set<NodeId> distinct(numbers->begin(), numbers->end());
     EXPECT_EQ(distinct.size(), n);
@@ -48,7 +48,7 @@ TEST(OrderNodes, IsAPermutation) {
 
 TEST(OrderNodes, BringsNeighborsTogether) {
   const AdjacencyLists graph = Shuffled(Grid(64), 1);
-  const auto numbers = OrderNodes(graph, {});
+  const auto numbers = OrderNodes(graph, AllNodes(graph.node_count()), {});
   ASSERT_TRUE(numbers.ok());
   const AdjacencyLists ordered = Renumber(graph, *numbers);
   EXPECT_TRUE(IsMutual(ordered));
@@ -67,7 +67,7 @@ TEST(OrderNodes, SeparatesWhatIsNotConnected) {
       edges.emplace(std::min(a, b), std::max(a, b));
     }
   }
-  const auto numbers = OrderNodes(FromEdges(1024, edges), {});
+  const auto numbers = OrderNodes(FromEdges(1024, edges), AllNodes(1024), {});
   ASSERT_TRUE(numbers.ok());
   size_t even_in_first_half = 0;
   for (size_t i = 0; i < 1024; i += 2) {
@@ -79,15 +79,16 @@ TEST(OrderNodes, SeparatesWhatIsNotConnected) {
 
 TEST(OrderNodes, IsTheSameForAnyNumberOfThreads) {
   const AdjacencyLists graph = RandomGraph(20'000, 60'000, 9);
-  const auto one = OrderNodes(graph, {});
-  const auto four = OrderNodes(graph, BuildControl{.threads = 4});
+  const auto one = OrderNodes(graph, AllNodes(graph.node_count()), {});
+  const auto four = OrderNodes(graph, AllNodes(graph.node_count()),
+                               BuildControl{.threads = 4});
   ASSERT_TRUE(one.ok() && four.ok());
   EXPECT_EQ(*one, *four);
 }
 
 TEST(OrderNodes, StopsWhenCancelled) {
-  const auto numbers =
-      OrderNodes(Grid(30), BuildControl{.cancelled = [] { return true; }});
+  const auto numbers = OrderNodes(
+      Grid(30), AllNodes(900), BuildControl{.cancelled = [] { return true; }});
   EXPECT_EQ(numbers.status().code(), absl::StatusCode::kCancelled);
 }
 

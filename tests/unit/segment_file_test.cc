@@ -135,6 +135,26 @@ TEST(SegmentFile, EmptySegmentAndEmptyGraphComeBack) {
   EXPECT_TRUE(*decoded == content);
 }
 
+TEST(SegmentFile, ChangedNodesComeBackAndTakeAVersionOfTheirOwn) {
+  SegmentContent content = GraphSegment();
+  content.changed_nodes = 70'000;
+  std::string bytes = EncodeSegment(content);
+  EXPECT_EQ(bytes.size(), EncodeSegment(GraphSegment()).size() + 4);
+  EXPECT_EQ(bytes[8], 2);
+  const auto decoded = DecodeSegment(bytes, "");
+  ASSERT_OK(decoded);
+  EXPECT_TRUE(*decoded == content);
+
+  bytes[8] = 1;
+  ExpectDamaged(WithCrcs(bytes),
+                "section \"properties\" has 24 bytes, it takes 20");
+  ExpectDamaged(Changed(8, 2, 4),
+                "section \"properties\" has 20 bytes, it takes 24");
+  bytes[8] = 2;
+  bytes.replace(kTableAt + 4 * kEntryBytes + 4 + 20, 4, 4, '\0');
+  ExpectDamaged(WithCrcs(bytes), "version 2 with no changed nodes");
+}
+
 TEST(SegmentFile, OverheadDoesNotGrowWithPassages) {
   std::vector<PassageId> ids;
   for (uint64_t document = 0; document < 10'000; ++document) {
@@ -187,10 +207,10 @@ TEST(SegmentFile, EveryFlippedBitIsDataLossOfItsSection) {
 }
 
 TEST(SegmentFile, NewerVersionIsRefusedWithBothVersions) {
-  EXPECT_THAT(DecodeSegment(Changed(8, 2, 4), "file-name"),
+  EXPECT_THAT(DecodeSegment(Changed(8, 3, 4), "file-name"),
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       "decode segment file-name: version 2 is newer than this "
-                       "build, which reads up to 1"));
+                       "decode segment file-name: version 3 is newer than this "
+                       "build, which reads up to 2"));
   ExpectDamaged(Changed(8, 0, 4), "version 0");
 }
 
