@@ -236,6 +236,9 @@ class Collection {
   };
   // Every search scans the delta.
   static constexpr size_t kMaxPausedDelta = 8;
+  // Segments are made anew when more than this part of what they hold was
+  // deleted: what is gone costs bytes, and a walk steps, until then.
+  static constexpr size_t kDeadPart = 5;
   // docs/decisions/0007-graph.md has the measurement.
   static constexpr size_t kMinGraphPassages = 200'000;
 
@@ -521,8 +524,8 @@ class Collection {
   // Seal's own part: may leave files.
   absl::StatusOr<CompactResult> BuildAndPublish(SegmentPlan plan,
                                                 const SealControl& control);
-  // More than half of what is in segments was deleted.
-  static bool MostlyDead(const Generation& generation);
+  // More than 1 / kDeadPart of what is in segments was deleted.
+  static bool ManyDead(const Generation& generation);
   // That there is enough to seal without being asked to.
   bool WantsSealing(const Generation& generation) const;
   // Passages in the delta from which on that is so.

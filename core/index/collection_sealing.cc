@@ -261,12 +261,13 @@ absl::Status Collection::ClosedError() const {
       absl::StrCat("collection \"", config_.name, "\" was closed"));
 }
 
-bool Collection::MostlyDead(const Generation& generation) {
-  return generation.dead.size() > SealedPassages(generation.segments) / 2;
+bool Collection::ManyDead(const Generation& generation) {
+  return generation.dead.size() >
+         SealedPassages(generation.segments) / kDeadPart;
 }
 
 bool Collection::WantsSealing(const Generation& generation) const {
-  return MostlyDead(generation) ||
+  return ManyDead(generation) ||
          generation.delta->live() >= SealedFrom(generation);
 }
 
@@ -356,7 +357,7 @@ absl::StatusOr<CompactResult> Collection::SealDelta() {
   if (!WantsSealing(*generation)) {
     return CompactResult{};
   }
-  if (MostlyDead(*generation)) {
+  if (ManyDead(*generation)) {
     return SealByCodebook(control);
   }
   PITH_ASSIGN_OR_RETURN(std::optional<SegmentPlan> plan,

@@ -591,22 +591,22 @@ TEST_F(CollectionSealingTest, OneThatIsThrottledEndsWhenCancelledOrClosed) {
   EXPECT_EQ(collection_->GetStatus().delta_passages, 5);
 }
 
-TEST_F(CollectionSealingTest, SegmentsThatAreMostlyDeadAreReplaced) {
+TEST_F(CollectionSealingTest, SegmentsWithManyDeadAreReplaced) {
   StartSealed();
   std::vector<std::string> ids;
-  for (int i = 0; i < kEnough / 2; ++i) {
+  for (int i = 0; i < kEnough / 5; ++i) {
     ids.push_back(absl::StrCat("doc", i));
   }
   ASSERT_OK(collection_->DeleteAndWait(ids));
-  EXPECT_EQ(collection_->GetStatus().dead_passages, kEnough / 2);
-  ASSERT_OK(collection_->DeleteAndWait({absl::StrCat("doc", kEnough / 2)}));
+  EXPECT_EQ(collection_->GetStatus().dead_passages, kEnough / 5);
+  ASSERT_OK(collection_->DeleteAndWait({absl::StrCat("doc", kEnough / 5)}));
   const absl::Time limit = absl::Now() + absl::Seconds(60);
   while (collection_->GetStatus().dead_passages > 0 && absl::Now() < limit) {
     absl::SleepFor(absl::Milliseconds(5));
   }
   const CollectionStatus status = collection_->GetStatus();
   EXPECT_EQ(status.dead_passages, 0);
-  EXPECT_EQ(status.sealed_passages, kEnough - kEnough / 2 - 1);
+  EXPECT_EQ(status.sealed_passages, kEnough - kEnough / 5 - 1);
   EXPECT_THAT(Find(Text(kEnough - 1)),
               Contains(absl::StrCat("doc", kEnough - 1)));
 }
