@@ -55,6 +55,7 @@
 #include "benchmarks/update/edits.h"
 #include "benchmarks/update/rounds.h"
 #include "benchmarks/update/texts.h"
+#include "core/base/float16.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "embedder/model_embedder.h"
@@ -90,6 +91,8 @@ struct Config {
   BulkOptions bulk;
   bool small = false;
   EmbeddingCache::Options cache;
+  // Of edits; the cache has its own.
+  fs::path worker;
   std::string precision = "auto";
   int workers =
       std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -109,13 +112,22 @@ void TakeFirst(size_t rows, Matrix& matrix) {
   }
 }
 
-// `count` texts and config.queries queries.
+// The daemon's scores are those of vectors in f16, and so is the truth.
+void RoundToF16(Matrix& vectors) {
+  for (float& value : vectors.values()) {
+    value = F16ToFloat(F16FromFloat(value));
+  }
+}
+
+// `count` texts and config.queries queries; of the dataset config.data and
+// `suffix`, or made up.
 absl::StatusOr<VectorTexts> ReadTexts(const Config& config,
-                                      std::string_view suffix, size_t count,
-                                      size_t made_up_dimension) {
+                                      std::string_view suffix, size_t count) {
   if (config.data == kMadeUp) {
-    return MakeUpVectorTexts(count, kMadeUpBytes, config.queries,
-                             made_up_dimension);
+    VectorTexts texts = MakeUpVectorTexts(count, kMadeUpBytes, config.queries,
+                                          kMadeUpDimension);
+    RoundToF16(texts.vectors);
+    return texts;
   }
   PITH_ASSIGN_OR_RETURN(
       Corpus corpus,
@@ -129,12 +141,26 @@ absl::StatusOr<VectorTexts> ReadTexts(const Config& config,
   TakeFirst(config.queries, texts.queries);
   PITH_ASSIGN_OR_RETURN(
       texts.vectors, cache->Embed(corpus.passages, TextRole::kPassage, kCut));
+  RoundToF16(texts.vectors);
   texts.texts = std::move(corpus.passages);
   // White space is all the same to the model.
   for (std::string& text : texts.texts) {
     std::replace(text.begin(), text.end(), '\n', ' ');
   }
   return texts;
+}
+
+// Gives made-up texts the model's vectors, and makes queries of them.
+absl::Status EmbedMadeUp(Embedder& model, VectorTexts& texts) {
+  const std::vector<std::string_view> views(texts.texts.begin(),
+                                            texts.texts.end());
+  PITH_ASSIGN_OR_RETURN(texts.vectors,
+                        model.Embed(views, TextRole::kPassage,
+                                    {.priority = EmbedPriority::kIngest}));
+  const size_t queries = texts.queries.rows();
+  texts.queries = texts.vectors;
+  TakeFirst(queries, texts.queries);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<ModelEmbedder>> StartModel(
@@ -145,7 +171,7 @@ absl::StatusOr<std::unique_ptr<ModelEmbedder>> StartModel(
                         Tokenizer::Load(config.cache.model));
   WorkerPool::Options options;
   for (int i = 0; i < config.workers; ++i) {
-    options.workers.push_back({config.cache.worker,
+    options.workers.push_back({config.worker,
                                {"--model", spec.directory.string(),
                                 "--precision", config.precision}});
   }
@@ -196,19 +222,19 @@ absl::StatusOr<std::vector<Json>> Measure(Config config) {
   VectorTexts texts;
   if (Wants(config, "rounds") || Wants(config, "deletion") ||
       Wants(config, "searches")) {
-    PITH_ASSIGN_OR_RETURN(
-        texts,
-        ReadTexts(config, "", RoundsTexts(config.rounds), kMadeUpDimension));
+    PITH_ASSIGN_OR_RETURN(texts,
+                          ReadTexts(config, "", RoundsTexts(config.rounds)));
   }
   if (Wants(config, "edits")) {
     PITH_ASSIGN_OR_RETURN(const std::unique_ptr<ModelEmbedder> model,
                           StartModel(config));
-    const auto dimension = static_cast<size_t>(model->identity().dimension);
     PITH_ASSIGN_OR_RETURN(
-        const VectorTexts sentences,
+        VectorTexts sentences,
         ReadTexts(config, "/sentences",
-                  config.small ? 2 * config.edits.passages : kSentences,
-                  dimension));
+                  config.small ? 2 * config.edits.passages : kSentences));
+    if (config.data == kMadeUp) {
+      PITH_RETURN_IF_ERROR(EmbedMadeUp(*model, sentences));
+    }
     PITH_ASSIGN_OR_RETURN(
         Json row, MeasureModel(*model, texts.texts.empty() ? sentences.texts
                                                            : texts.texts));
@@ -267,9 +293,10 @@ int Main(int argc, char** argv) {
   Config config;
   std::error_code ignored;
   config.cache.directory = EmbeddingCache::DefaultDirectory();
-  config.cache.worker =
-      fs::read_symlink("/proc/self/exe", ignored).parent_path() /
-      "pith-embedder";
+  const fs::path binaries =
+      fs::read_symlink("/proc/self/exe", ignored).parent_path();
+  config.worker = binaries / "pith-embedder";
+  config.cache.worker = binaries / "pith-embedder-torch";
   fs::path directory = fs::temp_directory_path(ignored);
   Collection::Options collection = {
       .seal_threads =
@@ -328,12 +355,14 @@ int Main(int argc, char** argv) {
   app.add_flag("--small", config.small, "made-up texts, seconds");
   app.add_option("--model", config.cache.model, "directory of the model")
       ->envname("PITH_MODEL");
-  app.add_option("--worker", config.cache.worker, "the worker's executable");
+  app.add_option("--worker", config.worker, "worker's executable in edits");
   app.add_option("--precision", config.precision, "of the model in edits");
   app.add_option("--workers", config.workers, "worker processes in edits")
       ->check(CLI::PositiveNumber);
   app.add_option("--cache", config.cache.directory,
                  "folder of vectors kept between runs");
+  app.add_option("--cache-worker", config.cache.worker,
+                 "executable of the worker for vectors that are not there");
   app.add_flag("--json", config.json, "print one JSON object");
   CLI11_PARSE(app, argc, argv);
 

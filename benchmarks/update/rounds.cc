@@ -97,10 +97,11 @@ absl::StatusOr<Json> Look(const RoundsOptions& options,
   return json;
 }
 
-absl::Status Compact(const LiveCollection& live) {
+absl::Status Compact(const LiveCollection& live,
+                     const CompactOptions& options = {}) {
   return live
       ->Compact(
-          {}, [] { return false; }, [](const CompactProgress&) {})
+          options, [] { return false; }, [](const CompactProgress&) {})
       .status();
 }
 
@@ -166,6 +167,8 @@ absl::StatusOr<std::vector<Json>> MeasureRounds(const RoundsOptions& options,
   PITH_ASSIGN_OR_RETURN(const uint64_t written_after, WrittenBytes());
   PITH_RETURN_IF_ERROR(Compact(*live));
   PITH_RETURN_IF_ERROR(look(*live, "compacted"));
+  PITH_RETURN_IF_ERROR(Compact(*live, {.recompute = true}));
+  PITH_RETURN_IF_ERROR(look(*live, "compacted, recomputed"));
   live.reset();
 
   PITH_ASSIGN_OR_RETURN(const uint64_t written_before_fresh, WrittenBytes());
@@ -177,6 +180,8 @@ absl::StatusOr<std::vector<Json>> MeasureRounds(const RoundsOptions& options,
   PITH_ASSIGN_OR_RETURN(const uint64_t written_after_fresh, WrittenBytes());
   PITH_RETURN_IF_ERROR(Compact(*live));
   PITH_RETURN_IF_ERROR(look(*live, "fresh, compacted"));
+  PITH_RETURN_IF_ERROR(Compact(*live, {.recompute = true}));
+  PITH_RETURN_IF_ERROR(look(*live, "fresh, compacted, recomputed"));
 
   const auto written = static_cast<double>(written_after - written_before);
   Json cost = {

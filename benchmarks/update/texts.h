@@ -48,10 +48,10 @@ VectorTexts MakeUpVectorTexts(size_t count, size_t bytes, size_t queries,
 
 // An Embedder whose vectors a function knows. Each line of a text counts as
 // kLineTokens, as many as a passage may have, so that a document in
-// TextFormat::kCode is cut into its lines.
+// TextFormat::kCode is cut into its lines (of 32 times as many bytes at most).
 class KnownEmbedder : public Embedder {
  public:
-  static constexpr int kLineTokens = 100;
+  static constexpr int kLineTokens = 1000;
 
   // Writes the vector of a text; false if it is unknown.
   using Fill = std::function<bool(std::string_view text, std::span<float>)>;
