@@ -55,7 +55,6 @@
 #include "benchmarks/update/edits.h"
 #include "benchmarks/update/rounds.h"
 #include "benchmarks/update/texts.h"
-#include "core/base/float16.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "embedder/model_embedder.h"
@@ -112,22 +111,13 @@ void TakeFirst(size_t rows, Matrix& matrix) {
   }
 }
 
-// The daemon's scores are those of vectors in f16, and so is the truth.
-void RoundToF16(Matrix& vectors) {
-  for (float& value : vectors.values()) {
-    value = F16ToFloat(F16FromFloat(value));
-  }
-}
-
 // `count` texts and config.queries queries; of the dataset config.data and
 // `suffix`, or made up.
 absl::StatusOr<VectorTexts> ReadTexts(const Config& config,
                                       std::string_view suffix, size_t count) {
   if (config.data == kMadeUp) {
-    VectorTexts texts = MakeUpVectorTexts(count, kMadeUpBytes, config.queries,
-                                          kMadeUpDimension);
-    RoundToF16(texts.vectors);
-    return texts;
+    return MakeUpVectorTexts(count, kMadeUpBytes, config.queries,
+                             kMadeUpDimension);
   }
   PITH_ASSIGN_OR_RETURN(
       Corpus corpus,
@@ -141,7 +131,6 @@ absl::StatusOr<VectorTexts> ReadTexts(const Config& config,
   TakeFirst(config.queries, texts.queries);
   PITH_ASSIGN_OR_RETURN(
       texts.vectors, cache->Embed(corpus.passages, TextRole::kPassage, kCut));
-  RoundToF16(texts.vectors);
   texts.texts = std::move(corpus.passages);
   // White space is all the same to the model.
   for (std::string& text : texts.texts) {
@@ -270,13 +259,15 @@ void MakeSmall(Config& config) {
   config.rounds.passages = 2400;
   config.rounds.rounds = 4;
   config.rounds.check_every = 2;
-  config.rounds.collection.seal_passages = 1200;
-  config.edits.collection.seal_passages = 1200;
+  config.rounds.live.collection.seal_passages = 1200;
+  config.edits.live.collection.seal_passages = 1200;
   config.edits.passages = 1300;
   config.edits.large_document_paragraphs = 20;
   config.edits.edits = 2;
   config.edits.searches.searches = 5;
   config.edits.searches.repetitions = 2;
+  config.rounds.live.quiet_time = absl::Milliseconds(300);
+  config.edits.live.quiet_time = absl::Milliseconds(300);
   config.searches.searches = 20;
   config.searches.repetitions = 2;
 }
@@ -370,12 +361,11 @@ int Main(int argc, char** argv) {
     std::cerr << "update_bench: " << message << "\n";
     return exit_code;
   };
-  config.rounds.collection = collection;
-  config.edits.collection = collection;
-  config.bulk.collection = collection;
+  config.rounds.live.collection = collection;
+  config.edits.live.collection = collection;
+  config.bulk.live.collection = collection;
   config.rounds.threads = collection.seal_threads;
   config.cache.threads = collection.seal_threads;
-  config.edits.searches.embedder = "model";
   if (config.small) {
     MakeSmall(config);
   }

@@ -34,11 +34,11 @@ absl::StatusOr<std::vector<Json>> MeasureBulk(const BulkOptions& options) {
                            made_up.FillVector(text, vector);
                            return true;
                          });
-  PITH_ASSIGN_OR_RETURN(
-      const std::unique_ptr<LiveCollection> live,
-      LiveCollection::Create(options.directory / "bulk", embedder,
-                             {.collection = options.collection,
-                              .target_tokens = KnownEmbedder::kLineTokens}));
+  LiveCollection::Options live_options = options.live;
+  live_options.target_tokens = KnownEmbedder::kLineTokens;
+  PITH_ASSIGN_OR_RETURN(const std::unique_ptr<LiveCollection> live,
+                        LiveCollection::Create(options.directory / "bulk",
+                                               embedder, live_options));
   PITH_ASSIGN_OR_RETURN(const uint64_t empty_bytes, live->TotalBytes());
   PITH_ASSIGN_OR_RETURN(const uint64_t resident_before, ResidentBytes());
   PITH_ASSIGN_OR_RETURN(const uint64_t written_before, WrittenBytes());
@@ -66,7 +66,7 @@ absl::StatusOr<std::vector<Json>> MeasureBulk(const BulkOptions& options) {
   const double added = absl::ToDoubleSeconds(absl::Now() - start);
   PITH_RETURN_IF_ERROR(live->WaitSearchable());
   const double searchable = absl::ToDoubleSeconds(absl::Now() - start);
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   const double quiet = absl::ToDoubleSeconds(absl::Now() - start);
   PITH_ASSIGN_OR_RETURN(const uint64_t bytes, live->TotalBytes());
   PITH_ASSIGN_OR_RETURN(const uint64_t segment_bytes, live->SegmentBytes());

@@ -8,13 +8,13 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 
-#include "core/index/collection.h"
+#include "benchmarks/update/live_collection.h"
 
 namespace pith {
 
 struct BulkOptions {
   std::filesystem::path directory;
-  Collection::Options collection;
+  LiveCollection::Options live;
   size_t passages = 1'000'000;
   size_t passage_bytes = 80;
   size_t document_passages = 1;

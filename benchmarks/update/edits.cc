@@ -209,10 +209,9 @@ absl::StatusOr<std::vector<Json>> MeasureEdits(const EditsOptions& options,
                                                Embedder& model) {
   const VectorTable table(sentences);
   PrefilledEmbedder embedder(table, model);
-  PITH_ASSIGN_OR_RETURN(
-      const std::unique_ptr<LiveCollection> live,
-      LiveCollection::Create(options.directory / "edits", embedder,
-                             {.collection = options.collection}));
+  PITH_ASSIGN_OR_RETURN(const std::unique_ptr<LiveCollection> live,
+                        LiveCollection::Create(options.directory / "edits",
+                                               embedder, options.live));
   std::vector<DocumentInput> inputs;
   for (size_t i = 0; i < options.passages; ++i) {
     inputs.push_back(
@@ -221,11 +220,11 @@ absl::StatusOr<std::vector<Json>> MeasureEdits(const EditsOptions& options,
   PITH_RETURN_IF_ERROR(live->PutAndEmbed(std::move(inputs)).status());
   Paragraphs paragraphs(sentences.texts, options.passages,
                         options.paragraph_sentences);
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   PITH_ASSIGN_OR_RETURN(std::vector<Json> rows,
                         MeasureChanges(options, *live, paragraphs));
 
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   size_t added = 0;
   const auto add = [&] {
     return live

@@ -8,16 +8,16 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 
+#include "benchmarks/update/live_collection.h"
 #include "benchmarks/update/searches.h"
 #include "benchmarks/update/texts.h"
-#include "core/index/collection.h"
 #include "core/index/embedder.h"
 
 namespace pith {
 
 struct EditsOptions {
   std::filesystem::path directory;
-  Collection::Options collection;
+  LiveCollection::Options live;
   // Sentences that are there before, each a document.
   size_t passages = 40'000;
   // Sentences of a paragraph, about as many as a passage takes.
@@ -25,7 +25,7 @@ struct EditsOptions {
   size_t large_document_paragraphs = 1000;
   // Of each kind.
   size_t edits = 30;
-  SearchesOptions searches;
+  SearchesOptions searches = {.searches = 100, .embedder = "model"};
 };
 
 // With the model itself: how long a changed document takes from acknowledged to

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 #include "core/base/random.h"
 #include "core/base/status_macros.h"
+#include "core/base/string_view.h"
+#include "core/base/vector_math.h"
 
 namespace pith {
 
@@ -80,10 +83,12 @@ size_t LineDocuments::passages() const {
 }
 
 absl::StatusOr<LiveRecall> MeasureRecall(Collection& collection,
+                                         const VectorTable& table,
                                          const Matrix& queries,
                                          const Truth& truth,
                                          const SearchOptions& options) {
   LiveRecall mean;
+  std::vector<float> vector(queries.columns());
   for (size_t q = 0; q < queries.rows(); ++q) {
     const std::span<const float> query = queries.row(q);
     PITH_ASSIGN_OR_RETURN(
@@ -92,7 +97,11 @@ absl::StatusOr<LiveRecall> MeasureRecall(Collection& collection,
                           options, {}));
     std::vector<float> scores;
     for (const SearchHit& hit : result.hits) {
-      scores.push_back(hit.score);
+      if (!table.Fill(StdView(absl::StripAsciiWhitespace(AbslView(hit.text))),
+                      vector)) {
+        return absl::InternalError("search found a text that was not added");
+      }
+      scores.push_back(Dot(query, vector));
     }
     mean.recall += truth.Recall(q, options.k, scores);
     mean.recomputed += static_cast<double>(result.passages_reranked);

@@ -59,12 +59,14 @@ class LineDocuments {
   uint64_t random_ = 1;
 };
 
-// Recall and recomputed passages of a search, means over the queries.
+// Recall, judged by the exact scores of what is found, and recomputed passages
+// of a search, means over the queries.
 struct LiveRecall {
   double recall = 0;
   double recomputed = 0;
 };
 absl::StatusOr<LiveRecall> MeasureRecall(Collection& collection,
+                                         const VectorTable& table,
                                          const Matrix& queries,
                                          const Truth& truth,
                                          const SearchOptions& options);

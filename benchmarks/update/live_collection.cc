@@ -20,8 +20,7 @@ constexpr char kSegments[] = "segments";
 // Less than the write queue takes.
 constexpr size_t kPutsInFlight = 256;
 
-// Nothing works if no more than a fiftieth of a core was used for so long.
-constexpr absl::Duration kQuietTime = absl::Seconds(2);
+// Of a core, that is used when nothing works.
 constexpr double kQuietShare = 0.02;
 
 }  // namespace
@@ -34,7 +33,8 @@ absl::StatusOr<std::unique_ptr<LiveCollection>> LiveCollection::Create(
                                    .embed_context = false,
                                    .create_time = absl::Now()};
   PITH_RETURN_IF_ERROR(CreatePrivateDirectories(directory));
-  std::unique_ptr<LiveCollection> live(new LiveCollection(directory));
+  std::unique_ptr<LiveCollection> live(
+      new LiveCollection(directory, options.quiet_time));
   PITH_ASSIGN_OR_RETURN(
       std::unique_ptr<RocksDbStore> store,
       RocksDbStore::Create(directory / "store", EncodeCollectionConfig(config),
@@ -102,13 +102,13 @@ absl::StatusOr<size_t> LiveCollection::PutAndEmbed(
   return to_embed;
 }
 
-void LiveCollection::WaitQuiet() {
+void LiveCollection::WaitQuiet() const {
   absl::Duration used;
   do {
     const absl::Duration before = ProcessorTime();
-    absl::SleepFor(kQuietTime);
+    absl::SleepFor(quiet_time_);
     used = ProcessorTime() - before;
-  } while (used > kQuietShare * kQuietTime);
+  } while (used > kQuietShare * quiet_time_);
 }
 
 absl::StatusOr<uint64_t> LiveCollection::TotalBytes() const {

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 #include "core/index/collection.h"
 #include "core/index/embedder.h"
@@ -28,6 +29,7 @@ class LiveCollection {
     Collection::Options collection;
     // As many tokens as a passage is to have.
     int target_tokens = 200;
+    absl::Duration quiet_time = absl::Seconds(2);
   };
 
   // `directory` must not exist; its parent must. `embedder` outlives it.
@@ -48,19 +50,20 @@ class LiveCollection {
   // Put, and WaitSearchable.
   absl::StatusOr<size_t> PutAndEmbed(std::vector<DocumentInput> documents);
 
-  // Until nothing works in the background: this process uses hardly any
-  // processor time for some seconds.
-  static void WaitQuiet();
+  // Until nothing works in the background: this process used hardly any
+  // processor time for options.quiet_time.
+  void WaitQuiet() const;
 
   // On disk, of all files and of the segments' alone.
   absl::StatusOr<uint64_t> TotalBytes() const;
   absl::StatusOr<uint64_t> SegmentBytes() const;
 
  private:
-  explicit LiveCollection(std::filesystem::path directory)
-      : directory_(std::move(directory)) {}
+  LiveCollection(std::filesystem::path directory, absl::Duration quiet_time)
+      : directory_(std::move(directory)), quiet_time_(quiet_time) {}
 
   const std::filesystem::path directory_;
+  const absl::Duration quiet_time_;
   RocksDbShared shared_{RocksDbShared::Options()};
   VectorCache cache_{0};
   std::unique_ptr<Collection> collection_;

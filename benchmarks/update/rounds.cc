@@ -49,27 +49,27 @@ KnownEmbedder TableEmbedder(const VectorTable& table,
 
 absl::StatusOr<std::unique_ptr<LiveCollection>> Create(
     const RoundsOptions& options, std::string_view name, Embedder& embedder) {
-  return LiveCollection::Create(options.directory / name, embedder,
-                                {.collection = options.collection,
-                                 .target_tokens = KnownEmbedder::kLineTokens});
+  LiveCollection::Options live = options.live;
+  live.target_tokens = KnownEmbedder::kLineTokens;
+  return LiveCollection::Create(options.directory / name, embedder, live);
 }
 
 // What a collection at rest is like.
 absl::StatusOr<Json> Look(const RoundsOptions& options,
                           const LiveCollection& live, std::string_view row,
-                          std::string_view state,
+                          std::string_view state, const VectorTable& table,
                           const LineDocuments& documents,
                           const Matrix& queries) {
-  LiveCollection::WaitQuiet();
+  live.WaitQuiet();
   const CollectionStatus status = live->GetStatus();
   PITH_RETURN_IF_ERROR(status.sealing_error);
   const Truth truth = documents.FindTruth(queries, options.threads);
   PITH_ASSIGN_OR_RETURN(
       const LiveRecall fixed,
-      MeasureRecall(*live, queries, truth,
+      MeasureRecall(*live, table, queries, truth,
                     {.recall_target = std::nullopt, .rerank = options.rerank}));
   PITH_ASSIGN_OR_RETURN(const LiveRecall adaptive,
-                        MeasureRecall(*live, queries, truth, {}));
+                        MeasureRecall(*live, table, queries, truth, {}));
   PITH_ASSIGN_OR_RETURN(const uint64_t total_bytes, live.TotalBytes());
   PITH_ASSIGN_OR_RETURN(const uint64_t segment_bytes, live.SegmentBytes());
   const auto passages = static_cast<double>(status.counts.passages);
@@ -122,7 +122,7 @@ absl::StatusOr<std::vector<Json>> MeasureRounds(const RoundsOptions& options,
   const auto look = [&](const LiveCollection& collection,
                         std::string_view state) -> absl::Status {
     PITH_ASSIGN_OR_RETURN(Json row, Look(options, collection, "rounds", state,
-                                         documents, texts.queries));
+                                         table, documents, texts.queries));
     rows.push_back(std::move(row));
     return absl::OkStatus();
   };
@@ -156,7 +156,7 @@ absl::StatusOr<std::vector<Json>> MeasureRounds(const RoundsOptions& options,
     added_bytes += change.text_bytes + change.passages * shape.code_bytes();
     const bool last = round == options.rounds;
     if (last || round % options.check_every == 0) {
-      LiveCollection::WaitQuiet();
+      live->WaitQuiet();
     }
     processor_time += ProcessorTime() - processor_start;
     if (last || round % options.check_every == 0) {
@@ -187,7 +187,7 @@ absl::StatusOr<std::vector<Json>> MeasureRounds(const RoundsOptions& options,
   Json cost = {
       {"row", "rounds cost"},
       {"rounds", options.rounds},
-      {"min_graph_passages", options.collection.min_graph_passages},
+      {"min_graph_passages", options.live.collection.min_graph_passages},
       {"changed_documents", changed_documents},
       {"replaced_passages", replaced},
       {"embedded_passages", embedded},
@@ -224,7 +224,7 @@ absl::StatusOr<std::vector<Json>> MeasureDeletion(const RoundsOptions& options,
   PITH_ASSIGN_OR_RETURN(std::unique_ptr<LiveCollection> live,
                         Create(options, "deletion", embedder));
   PITH_RETURN_IF_ERROR(live->PutAndEmbed(documents.AllInputs()).status());
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   PITH_ASSIGN_OR_RETURN(const uint64_t before, live->TotalBytes());
 
   std::vector<std::string> ids;
@@ -261,14 +261,14 @@ absl::StatusOr<std::vector<Json>> MeasureDeletion(const RoundsOptions& options,
   });
   const CollectionStatus status = (*live)->GetStatus();
   PITH_RETURN_IF_ERROR(Compact(*live));
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   PITH_ASSIGN_OR_RETURN(const uint64_t compacted, live->TotalBytes());
   PITH_ASSIGN_OR_RETURN(const uint64_t segments, live->SegmentBytes());
   live.reset();
 
   PITH_ASSIGN_OR_RETURN(live, Create(options, "fresh", embedder));
   PITH_RETURN_IF_ERROR(live->PutAndEmbed(documents.AllInputs()).status());
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   PITH_ASSIGN_OR_RETURN(const uint64_t fresh, live->TotalBytes());
   Json row = {{"row", "deletion"},
               {"passages_before", options.passages},
@@ -298,7 +298,7 @@ absl::StatusOr<std::vector<Json>> MeasureKnownSearches(
   PITH_ASSIGN_OR_RETURN(const std::unique_ptr<LiveCollection> live,
                         Create(options, "searches", embedder));
   PITH_RETURN_IF_ERROR(live->PutAndEmbed(documents.AllInputs()).status());
-  LiveCollection::WaitQuiet();
+  live->WaitQuiet();
   const auto change = [&]() -> absl::Status {
     std::vector<DocumentInput> inputs;
     for (const size_t document :

@@ -9,16 +9,16 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 
+#include "benchmarks/update/live_collection.h"
 #include "benchmarks/update/searches.h"
 #include "benchmarks/update/texts.h"
-#include "core/index/collection.h"
 
 namespace pith {
 
 struct RoundsOptions {
   // Where collections are made and removed.
   std::filesystem::path directory;
-  Collection::Options collection;
+  LiveCollection::Options live;
   // A multiple of document_passages.
   size_t passages = 50'000;
   size_t rounds = 50;
