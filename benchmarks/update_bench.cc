@@ -171,7 +171,7 @@ absl::StatusOr<std::unique_ptr<ModelEmbedder>> StartModel(
 // How fast the model embeds texts when nothing else asks it.
 absl::StatusOr<Json> MeasureModel(Embedder& model,
                                   const std::vector<std::string>& texts) {
-  constexpr size_t kPassages = 2048;
+  constexpr size_t kPassages = 512;
   constexpr size_t kWarmUp = 128;
   const std::vector<std::string_view> views(
       texts.begin(), texts.begin() + static_cast<ptrdiff_t>(
