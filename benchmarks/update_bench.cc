@@ -371,6 +371,7 @@ int Main(int argc, char** argv) {
   }
   if (bulk > 0) {
     config.parts = {"bulk"};
+    config.data = kMadeUp;
     config.bulk.passages = bulk;
   }
   if (config.rounds.passages % config.rounds.document_passages != 0) {
