@@ -1,5 +1,7 @@
 #include "benchmarks/embedding_cache.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -52,6 +54,15 @@ EmbeddingCache::EmbeddingCache(const Options& options, ModelSpec spec,
     : options_(options),
       spec_(std::move(spec)),
       fingerprint_(std::move(fingerprint)) {}
+
+fs::path EmbeddingCache::DefaultDirectory() {
+  const char* cache = getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && fs::path(cache).is_absolute()) {
+    return fs::path(cache) / "pith" / "bench";
+  }
+  const char* home = getenv("HOME");
+  return fs::path(home == nullptr ? "" : home) / ".cache" / "pith" / "bench";
+}
 
 absl::StatusOr<std::unique_ptr<EmbeddingCache>> EmbeddingCache::Open(
     const Options& options) {

@@ -32,6 +32,9 @@ class EmbeddingCache {
     int threads = 2;
   };
 
+  // $XDG_CACHE_HOME/pith/bench, or that below ~/.cache.
+  static std::filesystem::path DefaultDirectory();
+
   // The model is only run for texts whose vectors are not there. kNotFound if
   // the model or the worker does not exist.
   static absl::StatusOr<std::unique_ptr<EmbeddingCache>> Open(

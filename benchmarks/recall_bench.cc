@@ -32,8 +32,6 @@
 //
 // Exit status: 0, 2 after an error, 77 if data, model or worker are missing.
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -217,20 +215,10 @@ int Fail(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
-// $XDG_CACHE_HOME/pith/bench, or that below ~/.cache.
-fs::path DefaultCacheDirectory() {
-  const char* cache = getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && fs::path(cache).is_absolute()) {
-    return fs::path(cache) / "pith" / "bench";
-  }
-  const char* home = getenv("HOME");
-  return fs::path(home == nullptr ? "" : home) / ".cache" / "pith" / "bench";
-}
-
 int Main(int argc, char** argv) {
   Config config;
   std::error_code ignored;
-  config.cache.directory = DefaultCacheDirectory();
+  config.cache.directory = EmbeddingCache::DefaultDirectory();
   config.cache.threads = config.options.threads;
   config.cache.worker =
       fs::read_symlink("/proc/self/exe", ignored).parent_path() /
