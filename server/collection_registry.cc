@@ -29,7 +29,8 @@ constexpr char kDeletedMarker[] = "DELETED";
 constexpr char kUnfinishedExtension[] = ".new";
 
 // For requests that go on when a collection is closed.
-constexpr std::chrono::seconds kCloseTimeout{60};
+constexpr absl::Duration kCloseTimeout = absl::Minutes(1);
+constexpr std::chrono::milliseconds kCloseInterval{50};
 
 // Each try reads the store, and leaves a log file of RocksDB's behind.
 constexpr absl::Duration kReopenInterval = absl::Seconds(1);
@@ -340,8 +341,14 @@ absl::Status CollectionRegistry::CheckSnapshotPath(const fs::path& directory) {
 absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
 CollectionRegistry::RestoreSnapshot(const fs::path& snapshot, std::string name,
                                     const CopyControl& control) {
+  PITH_ASSIGN_OR_RETURN(const CollectionConfig config,
+                        SnapshotConfig(backend_, snapshot));
+  // Before all is copied.
+  PITH_ASSIGN_OR_RETURN(const Embedder* const embedder,
+                        models_.Open(config.model.name));
+  PITH_RETURN_IF_ERROR(CheckModel(config, embedder->identity()));
   if (name.empty()) {
-    PITH_ASSIGN_OR_RETURN(name, SnapshotName(backend_, snapshot));
+    name = config.name;
   }
   PITH_RETURN_IF_ERROR(CheckCollectionName(name));
   {
@@ -370,25 +377,61 @@ CollectionRegistry::RestoreSnapshot(const fs::path& snapshot, std::string name,
   return handle;
 }
 
+absl::StatusOr<fs::path> CollectionRegistry::CopyOf(Handle& handle) {
+  const fs::path copy = absl::StrCat(handle.directory().string(), ".",
+                                     absl::Hex(absl::ToUnixMicros(absl::Now())),
+                                     kUnfinishedExtension);
+  if (absl::Status copied = handle.collection().CopyTo(copy); !copied.ok()) {
+    RemoveDirectory(copy);
+    return copied;
+  }
+  return copy;
+}
+
+absl::Status CollectionRegistry::CreateSnapshot(std::string_view name,
+                                                const fs::path& directory,
+                                                const CopyControl& control) {
+  PITH_ASSIGN_OR_RETURN(std::shared_ptr<Handle> handle, FindOrReopen(name));
+  PITH_ASSIGN_OR_RETURN(const fs::path copy, CopyOf(*handle));
+  // It may be closed, or go, meanwhile.
+  handle.reset();
+  const absl::Status created = pith::CreateSnapshot(copy, directory, control);
+  RemoveDirectory(copy);
+  return created;
+}
+
 absl::StatusOr<CheckReport> CollectionRegistry::Verify(
     std::string_view name, const CheckControl& control) {
-  const absl::StatusOr<std::shared_ptr<Handle>> handle = FindOrReopen(name);
-  if (handle.ok()) {
-    return VerifyOpen(
-        backend_, (*handle)->collection(),
-        (*handle)->directory().string() + ".verify" + kUnfinishedExtension,
-        control);
-  }
-  fs::path directory;
-  {
-    MutexLock lock(mutex_);
-    const Entry* entry = WaitForEntry(name);
-    if (entry == nullptr || entry->repairing) {
-      return handle.status();
+  while (true) {
+    absl::StatusOr<std::shared_ptr<Handle>> handle = FindOrReopen(name);
+    if (handle.ok()) {
+      PITH_ASSIGN_OR_RETURN(const fs::path copy, CopyOf(**handle));
+      handle->reset();
+      absl::StatusOr<CheckReport> report =
+          VerifyDirectory(backend_, copy, control);
+      RemoveDirectory(copy);
+      return report;
     }
-    directory = entry->directory;
+    fs::path directory;
+    {
+      MutexLock lock(mutex_);
+      Entry* const entry = WaitForEntry(name);
+      if (entry == nullptr || entry->repairing) {
+        return handle.status();
+      }
+      if (entry->handle != nullptr) {
+        continue;
+      }
+      // Nobody is to open it meanwhile.
+      entry->repairing = true;
+      directory = entry->directory;
+    }
+    absl::StatusOr<CheckReport> report =
+        VerifyDirectory(backend_, directory, control);
+    MutexLock lock(mutex_);
+    entries_.find(name)->second.repairing = false;
+    return report;
   }
-  return VerifyDirectory(backend_, directory, control);
 }
 
 absl::StatusOr<CheckReport> CollectionRegistry::VerifySnapshot(
@@ -400,6 +443,13 @@ absl::StatusOr<CheckReport> CollectionRegistry::VerifySnapshot(
 
 absl::StatusOr<CheckReport> CollectionRegistry::Repair(
     std::string_view name, const CheckControl& control) {
+  if (Find(name).ok()) {
+    // It is closed only if that is worth it.
+    absl::StatusOr<CheckReport> report = Verify(name, control);
+    if (!report.ok() || report->problem_count == 0) {
+      return report;
+    }
+  }
   std::shared_ptr<Handle> handle;
   fs::path directory;
   {
@@ -428,6 +478,9 @@ absl::StatusOr<CheckReport> CollectionRegistry::Repair(
     entry.handle = *std::move(reopened);
   } else {
     entry.failure_time = absl::Now();
+    if (report.ok()) {
+      return Annotate(reopened.status(), "after a repair");
+    }
   }
   return report;
 }
@@ -440,10 +493,17 @@ absl::StatusOr<CheckReport> CollectionRegistry::CloseAndRepair(
     // Those who still use it get errors, and end soon.
     const std::shared_future<void> gone = handle->gone_;
     handle.reset();
-    if (gone.wait_for(kCloseTimeout) != std::future_status::ready) {
-      return absl::UnavailableError(absl::StrCat(
-          "repair ", directory.string(), ": requests have not ended for ",
-          kCloseTimeout.count(), " s"));
+    const absl::Time end = absl::Now() + kCloseTimeout;
+    while (gone.wait_for(kCloseInterval) != std::future_status::ready) {
+      if (control.cancelled()) {
+        return absl::CancelledError("the repair was cancelled");
+      }
+      if (absl::Now() >= end) {
+        return absl::UnavailableError(
+            absl::StrCat("repair ", directory.string(),
+                         ": requests to it have not ended for ",
+                         absl::FormatDuration(kCloseTimeout)));
+      }
     }
   }
   return RepairDirectory(backend_, directory, control);

@@ -114,6 +114,13 @@ class CollectionRegistry {
   // own (kInvalidArgument).
   absl::Status CheckSnapshotPath(const std::filesystem::path& directory);
 
+  // A snapshot of the collection at `directory`, for which CheckSnapshotPath is
+  // OK.
+  absl::Status CreateSnapshot(std::string_view name,
+                              const std::filesystem::path& directory,
+                              const CopyControl& control)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // A new collection from a snapshot, called `name`, or as the one that it is
   // of if that is empty. As pith::RestoreSnapshot; kAlreadyExists if there is
   // one of that name.
@@ -151,7 +158,8 @@ class CollectionRegistry {
     absl::Time failure_time = absl::InfinitePast();
     // A thread creates, reopens or deletes it; others wait for opened_.
     bool opening = false;
-    // A thread repairs it, which takes long: others get `error`.
+    // A thread repairs it, or verifies it as it lies there, which takes long:
+    // others get `error`.
     bool repairing = false;
   };
 
@@ -169,6 +177,8 @@ class CollectionRegistry {
   absl::StatusOr<std::shared_ptr<Handle>> OpenCollection(
       const CollectionConfig& config, const std::filesystem::path& directory,
       std::unique_ptr<PassageStore> store, Embedder& embedder);
+  // Of the collection's directory at one moment, beside it.
+  static absl::StatusOr<std::filesystem::path> CopyOf(Handle& handle);
   // RepairDirectory, once nobody uses `handle`, which may be null.
   absl::StatusOr<CheckReport> CloseAndRepair(
       std::shared_ptr<Handle> handle, const std::filesystem::path& directory,

@@ -8,7 +8,6 @@
 
 #include "core/base/status_macros.h"
 #include "server/convert.h"
-#include "server/snapshots.h"
 #include "server/unary_call.h"
 
 namespace pith {
@@ -115,8 +114,7 @@ absl::Status Repair(CollectionRegistry& collections, const std::string& name,
   }
   return absl::DataLossError(absl::StrCat(
       "repair collection \"", name, "\": ", report.irreparable_count, " of ",
-      report.problem_count,
-      " problems cannot be mended, so that nothing was changed"));
+      report.problem_count, " problems cannot be mended"));
 }
 
 }  // namespace
@@ -205,16 +203,16 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::CreateSnapshot(
         const std::string& name = request->name();
         PITH_ASSIGN_OR_RETURN(const std::filesystem::path path,
                               PathFromProto(request->path()));
-        PITH_ASSIGN_OR_RETURN(auto handle, collections_.FindOrReopen(name));
+        PITH_RETURN_IF_ERROR(collections_.FindOrReopen(name).status());
         PITH_RETURN_IF_ERROR(collections_.CheckSnapshotPath(path));
         PITH_ASSIGN_OR_RETURN(
             const auto operation,
             operations_.Start(
                 Describe(name, path.string(),
                          &v1::Operation::mutable_create_snapshot),
-                [handle = std::move(handle), path](Operation& self) {
-                  return pith::CreateSnapshot(
-                      handle->collection(), path,
+                [this, name, path](Operation& self) {
+                  return collections_.CreateSnapshot(
+                      name, path,
                       ControlOf(self, &v1::Operation::mutable_create_snapshot));
                 }));
         *response->mutable_operation() = operation->Describe();

@@ -141,7 +141,8 @@ absl::StatusOr<std::shared_ptr<Operation>> OperationRegistry::Start(
   for (auto it = operations_.begin(); it != operations_.end();) {
     const v1::Operation other = (*it)->Describe();
     if (other.state() == v1::Operation::STATE_RUNNING) {
-      if (other.collection() == description.collection() &&
+      if ((other.collection() == description.collection() ||
+           description.has_create_snapshot()) &&
           other.target() == description.target() &&
           other.progress_case() == description.progress_case()) {
         return WithReason(

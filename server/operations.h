@@ -82,8 +82,8 @@ class OperationRegistry {
   // Runs `work` on a thread of the registry's. `description` has collection,
   // target, either of which may be empty, and an empty progress, which says of
   // what kind it is. kFailedPrecondition if one of the same three has not
-  // ended, kResourceExhausted if too many wait. kCancelled from `work` is no
-  // failure.
+  // ended (or, for a snapshot, one to the same target of another collection),
+  // kResourceExhausted if too many wait. kCancelled from `work` is no failure.
   absl::StatusOr<std::shared_ptr<Operation>> Start(
       v1::Operation description, std::function<absl::Status(Operation&)> work)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -9,7 +9,7 @@
 
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
-#include "core/index/collection_config.h"
+#include "core/index/collection.h"
 
 namespace pith {
 namespace fs = std::filesystem;
@@ -43,27 +43,31 @@ absl::StatusOr<CheckResult> Check(const StoreBackend::OpenStore& open,
 
 }  // namespace
 
-absl::Status CreateSnapshot(Collection& collection, const fs::path& directory,
+absl::Status CreateSnapshot(const fs::path& copy, const fs::path& directory,
                             const CopyControl& control) {
   // Among a user's files: nothing else has such a name.
   fs::path unfinished = directory;
   unfinished += ".pith-unfinished";
   PITH_RETURN_IF_ERROR(RemoveTree(unfinished));
   const auto remove = RemoveAtEnd(unfinished);
-  PITH_RETURN_IF_ERROR(collection.CopyTo(unfinished));
+  std::error_code error;
+  fs::rename(copy, unfinished, error);
+  if (error == std::errc::cross_device_link) {
+    PITH_RETURN_IF_ERROR(CopyTree(copy, unfinished, control));
+  } else if (error) {
+    return ErrnoStatus(error.value(), "rename to", unfinished);
+  }
   PITH_RETURN_IF_ERROR(FinishSnapshot(unfinished, control).status());
   return RenameDurably(unfinished, directory);
 }
 
-absl::StatusOr<std::string> SnapshotName(const StoreBackend& backend,
-                                         const fs::path& snapshot) {
+absl::StatusOr<CollectionConfig> SnapshotConfig(const StoreBackend& backend,
+                                                const fs::path& snapshot) {
   PITH_RETURN_IF_ERROR(CheckFinished(snapshot));
   PITH_ASSIGN_OR_RETURN(const StoreBackend::OpenStore open,
                         backend.open_read_only(snapshot));
-  PITH_ASSIGN_OR_RETURN(
-      const CollectionConfig config,
-      Annotate(DecodeCollectionConfig(open.configuration), snapshot.string()));
-  return config.name;
+  return Annotate(DecodeCollectionConfig(open.configuration),
+                  snapshot.string());
 }
 
 absl::Status RestoreSnapshot(const StoreBackend& backend,
@@ -93,16 +97,6 @@ absl::StatusOr<CheckReport> VerifyDirectory(const StoreBackend& backend,
                         backend.open_read_only(directory));
   PITH_ASSIGN_OR_RETURN(CheckResult result, Check(open, directory, control));
   return std::move(result.report);
-}
-
-absl::StatusOr<CheckReport> VerifyOpen(const StoreBackend& backend,
-                                       Collection& collection,
-                                       const fs::path& copy,
-                                       const CheckControl& control) {
-  PITH_RETURN_IF_ERROR(RemoveTree(copy));
-  const auto remove = RemoveAtEnd(copy);
-  PITH_RETURN_IF_ERROR(collection.CopyTo(copy));
-  return VerifyDirectory(backend, copy, control);
 }
 
 absl::StatusOr<CheckReport> RepairDirectory(const StoreBackend& backend,

@@ -152,7 +152,7 @@ std::string CompactText(const v1::CompactProgress& progress) {
 std::optional<std::string> WorkText(const v1::Operation& operation) {
   const auto copied = [](const v1::CopyProgress& progress) -> std::string {
     return progress.total_bytes() == 0
-               ? "writing what is in memory"
+               ? "preparing"
                : absl::StrCat(FormatBytes(progress.bytes()), " of ",
                               FormatBytes(progress.total_bytes()));
   };

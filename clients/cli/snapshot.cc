@@ -50,8 +50,8 @@ absl::Status ProblemsFound(const v1::CheckProgress& check,
           work, ": ", Plural(check.problem_count(), "problem"), ", ",
           FormatCount(check.irreparable_count()), " beyond repair")),
       check.irreparable_count() > 0
-          ? "a text is lost: restore a snapshot (pith restore), or remove the "
-            "document and add it again"
+          ? "a snapshot may have what is lost (pith restore); else remove the "
+            "documents named and add them again"
           : absl::StrCat(repair, " mends them; ",
                          Plural(check.lost_codes(), "passage"),
                          " would be embedded again"));

@@ -74,16 +74,7 @@ absl::StatusOr<std::unique_ptr<Collection>> Collection::Open(
     const CollectionConfig& config, const std::filesystem::path& segments,
     std::unique_ptr<PassageStore> store, Embedder& embedder, VectorCache& cache,
     const Options& options) {
-  const ModelIdentity& model = embedder.identity();
-  if (model.fingerprint != config.model.fingerprint) {
-    return WithReason(
-        absl::FailedPreconditionError(absl::StrCat(
-            "collection \"", config.name, "\" was made with model \"",
-            config.model.name, "\" (fingerprint ",
-            config.model.fingerprint.substr(0, 16), "), not with \"",
-            model.name, "\" (", model.fingerprint.substr(0, 16), ")")),
-        "MODEL_MISMATCH");
-  }
+  PITH_RETURN_IF_ERROR(CheckModel(config, embedder.identity()));
   std::unique_ptr<Collection> collection(new Collection(
       config, segments, std::move(store), embedder, cache, options));
   PITH_RETURN_IF_ERROR(CreatePrivateDirectories(segments));
@@ -431,6 +422,12 @@ absl::Status Collection::ApplySources(SourcesWrite& write) {
 }
 
 absl::Status Collection::ApplyCopy(const CopyWrite& write) {
+  if (commit_unknown_) {
+    return absl::UnavailableError(absl::StrCat(
+        "copy collection \"", config_.name,
+        "\": whether its last segment is published is unknown until a write "
+        "succeeds"));
+  }
   PITH_RETURN_IF_ERROR(store_->Checkpoint(write.directory));
   const std::filesystem::path segments = write.directory / kSegmentDirectory;
   PITH_RETURN_IF_ERROR(CreatePrivateDirectories(segments));
@@ -857,13 +854,15 @@ absl::Status Collection::EmbedPending() {
         return failed_.contains(id);
       });
     }
-    PITH_ASSIGN_OR_RETURN(const std::vector<Passage> passages,
-                          ReadExisting(ids));
-    if (passages.empty()) {
+    IndexedWrite lost;
+    std::vector<Passage> passages;
+    PITH_RETURN_IF_ERROR(ReadPending(ids, passages, lost));
+    if (passages.empty() && lost.failures.empty()) {
       continue;
     }
     IndexedWrite write;
-    absl::Status status = EmbedInto(passages, write);
+    absl::Status status =
+        passages.empty() ? absl::OkStatus() : EmbedInto(passages, write);
     if (MayBePassages(status)) {
       unavailable_count_ =
           passages[0].id == unavailable_first_ ? unavailable_count_ + 1 : 1;
@@ -874,11 +873,40 @@ absl::Status Collection::EmbedPending() {
       }
     }
     PITH_RETURN_IF_ERROR(status);
+    write.failures.insert(write.failures.end(), lost.failures.begin(),
+                          lost.failures.end());
     MutexLock lock(mutex_);
     ++indexed_in_flight_;
     queue_.push_back({.write = std::move(write)});
     write_queued_.Signal();
   }
+}
+
+absl::Status Collection::ReadPending(std::span<const PassageId> ids,
+                                     std::vector<Passage>& passages,
+                                     IndexedWrite& lost) const {
+  const absl::StatusOr<std::vector<std::optional<Passage>>> found =
+      store_->GetPassages(ids);
+  if (absl::IsDataLoss(found.status()) && ids.size() > 1) {
+    const size_t half = ids.size() / 2;
+    PITH_RETURN_IF_ERROR(ReadPending(ids.first(half), passages, lost));
+    return ReadPending(ids.subspan(half), passages, lost);
+  }
+  if (absl::IsDataLoss(found.status())) {
+    lost.failures.emplace_back(ids[0], found.status());
+    return absl::OkStatus();
+  }
+  PITH_RETURN_IF_ERROR(found.status());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if ((*found)[i]) {
+      passages.push_back(*(*found)[i]);
+    } else {
+      // No failure if its document was deleted meanwhile: the writer looks.
+      lost.failures.emplace_back(ids[i],
+                                 absl::DataLossError("its text is missing"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Collection::EmbedHubs() {

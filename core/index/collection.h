@@ -473,6 +473,11 @@ class Collection {
   // Indexer thread.
   void RunIndexer();
   absl::Status EmbedPending();
+  // Appends those of `ids` that have a text to `passages`; the others are
+  // failures in `lost`.
+  absl::Status ReadPending(std::span<const PassageId> ids,
+                           std::vector<Passage>& passages,
+                           IndexedWrite& lost) const;
   // Some of the hubs whose vectors are to be stored.
   absl::Status EmbedHubs();
   // Leaves out those that cannot be embedded.

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 
 #include "core/base/status_macros.h"
@@ -74,7 +75,7 @@ class Checker {
     }
     CheckResult result = {.report = std::move(report_)};
     const CheckReport& report = result.report;
-    if (report.problem_count > 0 && report.irreparable_count == 0) {
+    if (all_listed_ && report.problem_count > report.irreparable_count) {
       result.repair = std::move(repair_);
     }
     return result;
@@ -90,9 +91,10 @@ class Checker {
     }
   }
 
-  // Damage is a problem; other errors end the check.
+  // Damage is a problem, and so is what cannot be read for an error of the
+  // disk; others end the check.
   absl::Status Note(const absl::Status& status, bool repairable) {
-    if (!absl::IsDataLoss(status)) {
+    if (!absl::IsDataLoss(status) && !absl::IsInternal(status)) {
       return status;
     }
     AddProblem(std::string(status.message()), repairable);
@@ -112,8 +114,9 @@ class Checker {
     Manifest manifest;
     const absl::StatusOr<std::optional<std::string>> bytes =
         store_.GetManifest();
-    PITH_RETURN_IF_ERROR(bytes.status());
-    if (*bytes) {
+    PITH_RETURN_IF_ERROR(Note(bytes.status(), /*repairable=*/true));
+    segments_lost_ = !bytes.ok();
+    if (bytes.ok() && *bytes) {
       absl::StatusOr<Manifest> decoded = DecodeManifest(**bytes);
       if (decoded.ok()) {
         manifest = *std::move(decoded);
@@ -183,7 +186,7 @@ class Checker {
     PITH_RETURN_IF_ERROR(
         Irreparable(store_.VisitTombstones([this](PassageId id) {
           tombstones_.push_back(id);
-          return absl::OkStatus();
+          return CheckCancelled();
         })));
     const size_t code_bytes =
         RotatedCodec(config_.model.dimension).code_bytes();
@@ -221,16 +224,22 @@ class Checker {
             damaged_vectors_.Add(id);
             repair_.erase_vectors.push_back(id);
           }
-          return absl::OkStatus();
+          return CheckCancelled();
         }));
   }
 
   absl::Status CheckDocuments() {
     absl::StatusOr<StoreCounts> stored = store_.GetCounts();
-    PITH_RETURN_IF_ERROR(Note(stored.status(), /*repairable=*/true));
+    PITH_RETURN_IF_ERROR(Irreparable(stored.status()));
     if (stored.ok()) {
       stored_counts_ = *stored;
       counts_.next_document = stored->next_document;
+    }
+    // Numbers are not reused, not even those of what was deleted.
+    for (const Ids* ids : {&sealed_, &tombstones_, &codes_, &pending_}) {
+      if (!ids->empty()) {
+        CountNumber(DocumentOf(ids->back()));
+      }
     }
     const absl::Status visited = store_.VisitDocuments(
         [this](DocumentNumber number,
@@ -252,10 +261,15 @@ class Checker {
     return Irreparable(visited);
   }
 
+  void CountNumber(DocumentNumber number) {
+    counts_.next_document =
+        std::max(counts_.next_document,
+                 DocumentNumber{static_cast<uint64_t>(number) + 1});
+  }
+
   absl::Status CheckDocument(DocumentNumber number,
                              const DocumentRecord& record) {
-    const auto next = DocumentNumber{static_cast<uint64_t>(number) + 1};
-    counts_.next_document = std::max(counts_.next_document, next);
+    CountNumber(number);
     ++counts_.documents;
     counts_.passages += record.passages.size();
     PITH_RETURN_IF_ERROR(CheckId(number, record));
@@ -275,17 +289,26 @@ class Checker {
   absl::Status CheckId(DocumentNumber number, const DocumentRecord& record) {
     const absl::StatusOr<std::optional<DocumentNumber>> found =
         store_.FindDocument(record.id);
-    PITH_RETURN_IF_ERROR(Note(found.status(), /*repairable=*/true));
-    if (found.ok() && *found == number) {
+    PITH_RETURN_IF_ERROR(Irreparable(found.status()));
+    if (!found.ok() || *found == number) {
       return absl::OkStatus();
     }
-    if (found.ok() && *found) {
+    if (*found) {
       const absl::StatusOr<std::optional<DocumentRecord>> other =
           store_.GetDocument(**found);
       PITH_RETURN_IF_ERROR(Irreparable(other.status()));
       if (other.ok() && *other && (*other)->id == record.id) {
         AddProblem(absl::StrCat("documents ", static_cast<uint64_t>(number),
                                 " and ", static_cast<uint64_t>(**found),
+                                " are both \"", record.id, "\""),
+                   /*repairable=*/false);
+        return absl::OkStatus();
+      }
+    }
+    for (const StoreBatch::Document& other : repair_.put_documents) {
+      if (other.record.id == record.id) {
+        AddProblem(absl::StrCat("documents ", static_cast<uint64_t>(number),
+                                " and ", static_cast<uint64_t>(other.number),
                                 " are both \"", record.id, "\""),
                    /*repairable=*/false);
         return absl::OkStatus();
@@ -386,14 +409,14 @@ class Checker {
         orphan_tombstones_.Add(id);
       }
     }
-    PITH_RETURN_IF_ERROR(Irreparable(store_.VisitPassages([this](PassageId id) {
-      if (!Contains(listed_, id)) {
+    PITH_RETURN_IF_ERROR(CheckIds());
+    return Irreparable(store_.VisitPassages([this](PassageId id) {
+      if (!Contains(listed_, id) && !lost_documents_.contains(DocumentOf(id))) {
         orphan_texts_.Add(id);
         repair_.erase_passages.push_back(id);
       }
-      return absl::OkStatus();
-    })));
-    return CheckIds();
+      return CheckCancelled();
+    }));
   }
 
   // That no id leads elsewhere than to its document.
@@ -410,10 +433,15 @@ class Checker {
         const absl::StatusOr<std::optional<DocumentRecord>> record =
             store_.GetDocument(summary.number);
         PITH_RETURN_IF_ERROR(Irreparable(record.status()));
-        if (record.ok() && (!*record || (*record)->id != summary.id)) {
+        const auto number = static_cast<uint64_t>(summary.number);
+        if (record.ok() && !*record) {
+          AddProblem(absl::StrCat("document ", number, ", \"", summary.id,
+                                  "\", has no record"),
+                     /*repairable=*/false);
+          lost_documents_.insert(summary.number);
+        } else if (record.ok() && (*record)->id != summary.id) {
           AddProblem(absl::StrCat("id \"", summary.id, "\" leads to document ",
-                                  static_cast<uint64_t>(summary.number),
-                                  ", which is another or none"),
+                                  number, ", which is \"", (*record)->id, "\""),
                      /*repairable=*/true);
           repair_.erase_ids.push_back(summary.id);
         }
@@ -471,6 +499,8 @@ class Checker {
   Ids vectors_;
   // Of all documents.
   Ids listed_;
+  // Those that only their ids tell of.
+  absl::flat_hash_set<DocumentNumber> lost_documents_;
 
   Tally lost_codes_{"passages without a code that are not pending"};
   Tally two_codes_{"passages with a code in the delta and in a segment"};

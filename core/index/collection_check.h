@@ -45,13 +45,15 @@ struct CheckReport {
 
 struct CheckResult {
   CheckReport report;
-  // What mends all problems: codes that are lost are made again from their
-  // texts. nullopt if there are none, or one is not repairable: a text is lost.
+  // What mends all that is repairable: codes that are lost are made again from
+  // their texts. nullopt if nothing is, or if a document's record cannot be
+  // read, so that nobody knows what belongs to it.
   std::optional<StoreBatch> repair;
 };
 
 struct CheckControl {
-  // Asked often; the check then fails with kCancelled.
+  // Asked often, but not while the database's checksums are compared; the check
+  // then fails with kCancelled.
   std::function<bool()> cancelled = [] { return false; };
   // Told of the documents that are checked, and of how many there are.
   std::function<void(uint64_t documents, uint64_t total)> progress =
@@ -70,7 +72,8 @@ inline constexpr size_t kMaxProblems = 100;
 // damage. Nothing may change meanwhile: it is for a snapshot or a collection
 // that is closed.
 //
-// Takes 32 bytes a passage of memory, beside the largest segment's.
+// Takes some 50 bytes a passage of memory beside two segments', and what
+// `repair` holds.
 absl::StatusOr<CheckResult> CheckCollection(const CollectionConfig& config,
                                             const PassageStore& store,
                                             const SegmentDirectory& segments,

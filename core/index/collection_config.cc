@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "core/base/coding.h"
+#include "core/base/reason.h"
 #include "core/base/string_view.h"
 #include "core/index/probed_embedder.h"
 
@@ -51,6 +52,20 @@ CodeShape ShapeOf(CodeProfile profile, int dimension) {
       break;
   }
   return {.subquantizers = std::min(subquantizers, dimension), .bits = 8};
+}
+
+absl::Status CheckModel(const CollectionConfig& config,
+                        const ModelIdentity& model) {
+  if (model.fingerprint != config.model.fingerprint) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "collection \"", config.name, "\" was made with model \"",
+            config.model.name, "\" (fingerprint ",
+            config.model.fingerprint.substr(0, 16), "), not with \"",
+            model.name, "\" (", model.fingerprint.substr(0, 16), ")")),
+        "MODEL_MISMATCH");
+  }
+  return absl::OkStatus();
 }
 
 std::string EncodeCollectionConfig(const CollectionConfig& config) {

@@ -62,6 +62,11 @@ struct CollectionConfig {
 // letter or digit; else kInvalidArgument. Such a name is a safe file name.
 absl::Status CheckCollectionName(std::string_view name);
 
+// kFailedPrecondition with both names if `model` is not the one that the
+// collection was made with.
+absl::Status CheckModel(const CollectionConfig& config,
+                        const ModelIdentity& model);
+
 // Bytes for the store's configuration value (docs/index_format.md) and back.
 // kDataLoss if they are malformed.
 std::string EncodeCollectionConfig(const CollectionConfig& config);

@@ -37,6 +37,9 @@ constexpr size_t kMaxCodebooks = 16;
 constexpr size_t kRecomputedAtOnce = 256;
 constexpr int kMaxRecomputeTries = 12;
 
+// How often one that pauses asks whether it still has to.
+constexpr absl::Duration kPauseInterval = absl::Seconds(1);
+
 // The codes of a delta's live passages.
 CodedPassages LiveCodes(std::shared_ptr<const Codec> codec,
                         const DeltaSnapshot& delta) {
@@ -338,9 +341,10 @@ void Collection::WaitWhilePaused(const std::function<bool()>& cancelled) {
         break;
       }
       sealing_pause_ = *std::move(reason);
+      // Requests, writes and Close wake it before.
+      seal_changed_.WaitFor(mutex_, kPauseInterval);
     }
     paused = true;
-    absl::SleepFor(kCancelInterval);
   }
   // Searches take the lock, too.
   if (paused) {

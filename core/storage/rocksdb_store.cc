@@ -646,8 +646,13 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::OpenReadOnly(
         absl::StrCat("open store ", directory.string(), ": no such directory"));
   }
   PITH_RETURN_IF_ERROR(Database::CheckWitness(directory));
-  PITH_RETURN_IF_ERROR(
-      Database::CheckFormat(directory, *shared.state_).status());
+  PITH_ASSIGN_OR_RETURN(const uint32_t version,
+                        Database::CheckFormat(directory, *shared.state_));
+  if (version != kFormatVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "open store ", directory.string(), " for reading: format ", version,
+        " has to become ", kFormatVersion, " first, by opening it"));
+  }
   PITH_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
                         Database::OpenReadOnly(directory, *shared.state_));
   PITH_ASSIGN_OR_RETURN(std::string configuration,
@@ -897,13 +902,29 @@ absl::Status RocksDbStore::Checkpoint(const fs::path& directory) const {
   PITH_RETURN_IF_ERROR(FromRocksDb(
       rocksdb::Checkpoint::Create(database_->db.get(), &made), action));
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  PITH_RETURN_IF_ERROR(
-      FromRocksDb(checkpoint->CreateCheckpoint(directory.string()), action));
-  // It may lie where others look.
   std::error_code error;
-  fs::permissions(directory, fs::perms::owner_all, error);
-  return error ? ErrnoStatus(error.value(), "chmod", directory)
-               : absl::OkStatus();
+  if (fs::exists(directory, error)) {
+    return absl::AlreadyExistsError(absl::StrCat(action, ": it exists"));
+  }
+  // RocksDB makes directories that others may read, under names of its own.
+  PITH_RETURN_IF_ERROR(CreatePrivateDirectories(directory));
+  const fs::path inner = directory / "checkpoint";
+  PITH_RETURN_IF_ERROR(
+      FromRocksDb(checkpoint->CreateCheckpoint(inner.string()), action));
+  for (fs::directory_iterator it(inner, error), end; !error && it != end;
+       it.increment(error)) {
+    fs::rename(it->path(), directory / it->path().filename(), error);
+    if (error) {
+      break;
+    }
+  }
+  if (!error) {
+    fs::remove(inner, error);
+  }
+  if (error) {
+    return ErrnoStatus(error.value(), "move files of", inner);
+  }
+  return SyncPath(directory);
 }
 
 absl::StatusOr<std::optional<std::string>> RocksDbStore::GetManifest() const {

@@ -62,8 +62,8 @@ class RocksDbStore : public PassageStore {
       const std::filesystem::path& directory, RocksDbShared& shared);
 
   // As Open, but changes nothing on disk, whatever is called; Commit and Settle
-  // fail. Also of a store that is open elsewhere, as it is now. kDataLoss, too,
-  // if its format is older than this build's.
+  // fail. Also of a store that is open elsewhere, as it is now.
+  // kFailedPrecondition, too, if its format is older than this build's.
   static absl::StatusOr<std::unique_ptr<RocksDbStore>> OpenReadOnly(
       const std::filesystem::path& directory, RocksDbShared& shared);
 

@@ -139,6 +139,15 @@ absl::StatusOr<std::vector<SnapshotFile>> ReadSums(const fs::path& directory) {
     }
     files.push_back(std::move(file));
   }
+  PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> present,
+                        ListFiles(directory));
+  for (const SnapshotFile& file : present) {
+    if (file.name != kSums && !names.contains(file.name)) {
+      return absl::DataLossError(
+          absl::StrCat("read ", (directory / file.name).string(), ": ", kSums,
+                       " does not name it"));
+    }
+  }
   return files;
 }
 
@@ -150,6 +159,35 @@ absl::Status CheckSum(const fs::path& path, const SnapshotFile& file,
   return absl::DataLossError(
       absl::StrCat("read ", path.string(), ": the SHA-256 of its bytes is ",
                    actual, ", ", kSums, " says ", file.sha256));
+}
+
+// Copies `files` and asks `check` about each and its SHA-256.
+absl::Status CopyFiles(
+    const fs::path& directory, const fs::path& to,
+    const std::vector<SnapshotFile>& files, const CopyControl& control,
+    absl::FunctionRef<absl::Status(const fs::path&, const SnapshotFile&,
+                                   const std::string& hash)>
+        check) {
+  Meter meter(files, control);
+  PITH_RETURN_IF_ERROR(CreatePrivateDirectories(to));
+  std::set<fs::path> directories = {to};
+  for (const SnapshotFile& file : files) {
+    const fs::path from = directory / file.name;
+    const fs::path copy = to / file.name;
+    PITH_RETURN_IF_ERROR(CreatePrivateDirectories(copy.parent_path()));
+    directories.insert(copy.parent_path());
+    PITH_ASSIGN_OR_RETURN(NewFile written, NewFile::Create(copy));
+    PITH_ASSIGN_OR_RETURN(const std::string hash,
+                          HashFile(from, meter, [&](std::string_view bytes) {
+                            return written.Write(bytes);
+                          }));
+    PITH_RETURN_IF_ERROR(check(from, file, hash));
+    PITH_RETURN_IF_ERROR(written.Sync());
+  }
+  for (const fs::path& path : directories) {
+    PITH_RETURN_IF_ERROR(SyncPath(path));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -203,26 +241,20 @@ absl::Status CopySnapshot(const fs::path& directory, const fs::path& to,
                           const CopyControl& control) {
   PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> files,
                         ReadSums(directory));
-  Meter meter(files, control);
-  PITH_RETURN_IF_ERROR(CreatePrivateDirectories(to));
-  std::set<fs::path> directories = {to};
-  for (const SnapshotFile& file : files) {
-    const fs::path from = directory / file.name;
-    const fs::path copy = to / file.name;
-    PITH_RETURN_IF_ERROR(CreatePrivateDirectories(copy.parent_path()));
-    directories.insert(copy.parent_path());
-    PITH_ASSIGN_OR_RETURN(NewFile written, NewFile::Create(copy));
-    PITH_ASSIGN_OR_RETURN(const std::string hash,
-                          HashFile(from, meter, [&](std::string_view bytes) {
-                            return written.Write(bytes);
-                          }));
-    PITH_RETURN_IF_ERROR(CheckSum(from, file, hash));
-    PITH_RETURN_IF_ERROR(written.Sync());
-  }
-  for (const fs::path& path : directories) {
-    PITH_RETURN_IF_ERROR(SyncPath(path));
-  }
-  return absl::OkStatus();
+  return CopyFiles(
+      directory, to, files, control,
+      [](const fs::path& from, const SnapshotFile& file,
+         const std::string& hash) { return CheckSum(from, file, hash); });
+}
+
+absl::Status CopyTree(const fs::path& directory, const fs::path& to,
+                      const CopyControl& control) {
+  PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> files,
+                        ListFiles(directory));
+  return CopyFiles(
+      directory, to, files, control,
+      [](const fs::path& /*from*/, const SnapshotFile& /*file*/,
+         const std::string& /*hash*/) { return absl::OkStatus(); });
 }
 
 }  // namespace pith

@@ -34,7 +34,8 @@ absl::Status CheckFinished(const std::filesystem::path& directory);
 
 // Reads every file that SHA256SUMS names. kNotFound if `directory` is no
 // snapshot; kDataLoss, naming the file, if one is missing or not what it was,
-// or if SHA256SUMS has a line that FinishSnapshot does not write.
+// or not
+// named, or if SHA256SUMS has a line that FinishSnapshot does not write.
 absl::Status CheckSnapshot(const std::filesystem::path& directory,
                            const CopyControl& control);
 
@@ -44,6 +45,12 @@ absl::Status CheckSnapshot(const std::filesystem::path& directory,
 absl::Status CopySnapshot(const std::filesystem::path& directory,
                           const std::filesystem::path& to,
                           const CopyControl& control);
+
+// Copies every file below `directory`, which nobody changes, to `to`, which
+// must not exist. Else as CopySnapshot.
+absl::Status CopyTree(const std::filesystem::path& directory,
+                      const std::filesystem::path& to,
+                      const CopyControl& control);
 
 }  // namespace pith
 

@@ -98,6 +98,9 @@ struct Counts {
   // Checks of the whole collection, and of snapshots, with what was restored of
   // them.
   int verified = 0;
+  // Segments that were cut short, and repairs that were done.
+  int damages = 0;
+  int repairs = 0;
   int snapshots = 0;
   std::map<std::string, int> points;
 };
@@ -313,6 +316,45 @@ class Harness {
       }
     }
     return plan;
+  }
+
+  // Cuts a segment's file short, as a disk might.
+  void DamageASegment() {
+    for (const auto& entry : fs::recursive_directory_iterator(
+             paths_.data_directory / "collections")) {
+      const fs::path& path = entry.path();
+      if (path.filename().string().starts_with("segment-") &&
+          path.extension() == ".pith") {
+        // Not in place: a snapshot has the same file.
+        const fs::path copy = directory_ / "damaged";
+        fs::copy_file(path, copy, fs::copy_options::overwrite_existing);
+        fs::resize_file(copy, fs::file_size(copy) / 2);
+        fs::rename(copy, path);
+        damaged_ = true;
+        ++counts_.damages;
+        return;
+      }
+    }
+  }
+  // That the damage is found, and mended.
+  absl::Status Mend() {
+    v1::VerifyCollectionRequest verify;
+    verify.set_name(kCollection);
+    if (const absl::Status checked = CheckWhole(verify);
+        !absl::IsDataLoss(checked)) {
+      // A repair before this one was done when the daemon died.
+      damaged_ = !checked.ok();
+      return checked;
+    }
+    v1::RepairCollectionRequest request;
+    request.set_name(kCollection);
+    PITH_ASSIGN_OR_RETURN(
+        const auto response,
+        Call(&v1::CollectionsService::Stub::RepairCollection, request));
+    PITH_RETURN_IF_ERROR(WaitFor(response.operation()).status());
+    damaged_ = false;
+    ++counts_.repairs;
+    return absl::OkStatus();
   }
 
   absl::Status Start(const Plan& plan) {
@@ -635,7 +677,13 @@ class Harness {
   }
 
   absl::Status Round(const Plan& plan) {
+    if (Pick(12) == 0) {
+      DamageASegment();
+    }
     absl::Status status = Start(plan);
+    if (status.ok() && damaged_) {
+      status = Mend();
+    }
     if (status.ok()) {
       status = Verify(/*all=*/counts_.rounds % 10 == 0);
     }
@@ -760,6 +808,12 @@ class Harness {
         }
         if (Pick(20) == 0) {
           (void)RestoreSnapshot();
+        }
+        if (Pick(20) == 0) {
+          // Nobody waits for it.
+          v1::VerifyCollectionRequest verify;
+          verify.set_name(kCollection);
+          (void)Call(&v1::CollectionsService::Stub::VerifyCollection, verify);
         }
         if (plan.signal == SIGKILL &&
             plan.faults.find("kill") == std::string::npos && Pick(10) == 0) {
@@ -986,6 +1040,8 @@ class Harness {
   // The time of model_ at which the last one was asked for.
   const fs::path snapshot_ = directory_ / "snapshot";
   uint64_t snapshot_since_ = 0;
+  // A segment is, as far as known.
+  bool damaged_ = false;
 };
 
 nlohmann::ordered_json ToJson(const Options& options, const Counts& counts,
@@ -1006,6 +1062,8 @@ nlohmann::ordered_json ToJson(const Options& options, const Counts& counts,
           {"compactions", counts.compactions},
           {"verified_collections", counts.verified},
           {"restored_snapshots", counts.snapshots},
+          {"damaged_segments", counts.damages},
+          {"repairs", counts.repairs},
           {"verified_documents", counts.verified_documents},
           {"searches", counts.searches},
           {"points", counts.points},

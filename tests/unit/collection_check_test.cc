@@ -354,15 +354,45 @@ TEST_F(CollectionCheckTest, PassagesOfTwoSegmentsAreNamed) {
   RepairAndExpectWhole(result);
 }
 
-TEST_F(CollectionCheckTest, ALostTextIsBeyondRepair) {
+TEST_F(CollectionCheckTest, ALostTextIsBeyondRepairAndTheRestIsMended) {
   Break({.erase_passages = {PassageOf(kInSegment)}});
-  const CheckResult result = Check();
-  EXPECT_THAT(
-      Texts(result.report),
-      ElementsAre(HasSubstr("document \"doc8\": the text of passage " +
-                            Number(PassageOf(kInSegment)) + " is missing")));
+  CheckResult result = Check();
+  const auto lost = HasSubstr("document \"doc8\": the text of passage " +
+                              Number(PassageOf(kInSegment)) + " is missing");
+  EXPECT_THAT(Texts(result.report), ElementsAre(lost));
   EXPECT_EQ(result.report.irreparable_count, 1u);
   EXPECT_FALSE(result.repair.has_value());
+
+  fs::remove(FileThatStartsWith("segment-"));
+  result = Check();
+  EXPECT_EQ(result.report.problem_count, 2u);
+  ASSERT_TRUE(result.repair.has_value());
+  ASSERT_OK(OpenStore()->Commit(*result.repair, Durability::kSynced));
+  EXPECT_THAT(Texts(Check().report), ElementsAre(lost));
+  // It opens, names what cannot be embedded, and the document can be removed.
+  const auto collection = Open(directory());
+  const absl::StatusOr<uint64_t> failed = WaitSearchable(*collection);
+  ASSERT_OK(failed);
+  EXPECT_EQ(*failed, 1u);
+  const auto waiting = collection->ListWaiting(10);
+  ASSERT_OK(waiting);
+  ASSERT_EQ(waiting->size(), 1u);
+  EXPECT_EQ((*waiting)[0].id, "doc8");
+  EXPECT_THAT((*waiting)[0].failure,
+              StatusIs(absl::StatusCode::kDataLoss, "its text is missing"));
+  ASSERT_OK(collection->DeleteAndWait({"doc8"}));
+  EXPECT_EQ(*WaitSearchable(*collection), 0u);
+}
+
+TEST_F(CollectionCheckTest, ADocumentThatLostItsRecordKeepsItsTexts) {
+  // No batch erases a record and not its id; the deleted one's number is free.
+  const DocumentNumber number = DocumentOf(PassageOf(kDeleted));
+  Break({.put_documents = {{.number = number, .record = {.id = "ghost"}}}});
+  Break({.erase_documents = {{number, "none"}}});
+  const CheckResult result = Check();
+  EXPECT_THAT(Texts(result.report),
+              ElementsAre(HasSubstr("document 8, \"ghost\", has no record")));
+  EXPECT_GT(result.report.irreparable_count, 0u);
 }
 
 TEST_F(CollectionCheckTest, ATextOfAnotherLengthIsBeyondRepair) {

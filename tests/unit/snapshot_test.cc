@@ -88,6 +88,13 @@ TEST_F(SnapshotTest, AMissingFileIsNamed) {
                "No such file or directory, but SHA256SUMS names it");
 }
 
+TEST_F(SnapshotTest, AFileThatIsNotNamedIsNoPartOfIt) {
+  ASSERT_OK(FinishSnapshot(snapshot(), {}));
+  Write("segments/c", "stray");
+  ExpectDamage(absl::StatusCode::kDataLoss,
+               "segments/c: SHA256SUMS does not name it");
+}
+
 TEST_F(SnapshotTest, NamesThatLeadElsewhereAreRefused) {
   const std::string sum(64, '0');
   for (const std::string& line :
