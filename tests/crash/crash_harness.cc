@@ -320,21 +320,32 @@ class Harness {
 
   // Cuts a segment's file short, as a disk might.
   void DamageASegment() {
-    for (const auto& entry : fs::recursive_directory_iterator(
-             paths_.data_directory / "collections")) {
-      const fs::path& path = entry.path();
-      if (path.filename().string().starts_with("segment-") &&
-          path.extension() == ".pith") {
-        // Not in place: a snapshot has the same file.
-        const fs::path copy = directory_ / "damaged";
-        fs::copy_file(path, copy, fs::copy_options::overwrite_existing);
-        fs::resize_file(copy, fs::file_size(copy) / 2);
-        fs::rename(copy, path);
-        damaged_ = true;
-        ++counts_.damages;
-        return;
+    fs::path segment;
+    for (const auto& collection :
+         fs::directory_iterator(paths_.data_directory / "collections")) {
+      const std::string name = collection.path().filename();
+      if (!name.starts_with(absl::StrCat(kCollection, ".")) ||
+          name.ends_with(".new")) {
+        continue;
+      }
+      for (const auto& entry :
+           fs::directory_iterator(collection.path() / "segments")) {
+        const std::string file = entry.path().filename();
+        if (file.starts_with("segment-") && file.ends_with(".pith")) {
+          segment = entry.path();
+        }
       }
     }
+    if (segment.empty()) {
+      return;
+    }
+    // Not in place: a snapshot has the same file.
+    const fs::path copy = directory_ / "damaged";
+    fs::copy_file(segment, copy, fs::copy_options::overwrite_existing);
+    fs::resize_file(copy, fs::file_size(copy) / 2);
+    fs::rename(copy, segment);
+    damaged_ = true;
+    ++counts_.damages;
   }
   // That the damage is found, and mended.
   absl::Status Mend() {
