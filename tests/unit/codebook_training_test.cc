@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 
 #include "core/base/vector_math.h"
+#include "tests/status_matchers.h"
 
 namespace pith {
 namespace {
@@ -266,10 +267,17 @@ TEST(CodebookTraining, TooFewOrUnfitVectorsAreRefused) {
 TEST(CodebookTraining, StopsWhenTold) {
   const Matrix vectors = Clustered(1500, 9);
   int asked = 0;
+  ASSERT_OK(TrainCodebook(vectors, {.shape = kSmall, .cancelled = [&] {
+                                      ++asked;
+                                      return false;
+                                    }}));
+  const int all = asked;
+  asked = 0;
   const auto codebook = TrainCodebook(
-      vectors, {.shape = kSmall, .cancelled = [&] { return ++asked == 5; }});
+      vectors, {.shape = kSmall, .cancelled = [&] { return ++asked >= 5; }});
   EXPECT_EQ(codebook.status().code(), absl::StatusCode::kCancelled);
-  EXPECT_EQ(asked, 5);
+  // What is under way ends first.
+  EXPECT_LT(asked, all / 4);
 }
 
 }  // namespace
