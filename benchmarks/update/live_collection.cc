@@ -39,10 +39,13 @@ absl::StatusOr<std::unique_ptr<LiveCollection>> LiveCollection::Create(
       std::unique_ptr<RocksDbStore> store,
       RocksDbStore::Create(directory / "store", EncodeCollectionConfig(config),
                            live->shared_));
+  Collection::Options collection = options.collection;
+  // What is quiet for quiet_time has paused.
+  collection.settle_pause = options.quiet_time / 2;
   PITH_ASSIGN_OR_RETURN(
       live->collection_,
       Collection::Open(config, directory / kSegments, std::move(store),
-                       embedder, live->cache_, options.collection));
+                       embedder, live->cache_, collection));
   return live;
 }
 

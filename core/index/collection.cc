@@ -660,6 +660,7 @@ absl::Status Collection::CommitAndPublish(Transaction& transaction,
   embedded_passages_ += batch.put_codes.size();
   unsettled_bytes_ +=
       written + batch.erase_passages.size() * codec_->code_bytes();
+  last_write_ = absl::Now();
   work_changed_.SignalAll();
   return absl::OkStatus();
 }
@@ -803,10 +804,15 @@ bool Collection::WaitForWork(absl::Duration retry_delay) {
       while (!stopping_ && unsettled == 0 &&
              (indexed_in_flight_ > 0 ||
               (counts_.pending <= failed_.size() && hubs_.empty()))) {
+        const absl::Time pause_end = last_write_ + options_.settle_pause;
+        const bool paused = absl::Now() >= pause_end;
         if (indexed_in_flight_ == 0 &&
-            unsettled_bytes_ >= std::max(kMinUnsettledBytes,
-                                         counts_.text_bytes / kUnsettledPart)) {
+            unsettled_bytes_ >= UnsettledBound(paused ? kPausedUnsettledPart
+                                                      : kUnsettledPart)) {
           unsettled = unsettled_bytes_;
+        } else if (!paused &&
+                   unsettled_bytes_ >= UnsettledBound(kPausedUnsettledPart)) {
+          work_changed_.WaitFor(mutex_, pause_end - absl::Now());
         } else {
           work_changed_.Wait(mutex_);
         }
@@ -827,6 +833,10 @@ bool Collection::WaitForWork(absl::Duration retry_delay) {
                  << "\": settling failed: " << status;
     }
   }
+}
+
+uint64_t Collection::UnsettledBound(uint64_t part) const {
+  return std::max(kMinUnsettledBytes, counts_.text_bytes / part);
 }
 
 absl::Status Collection::EmbedPending() {

@@ -229,6 +229,8 @@ class Collection {
     size_t min_graph_passages = kMinGraphPassages;
     // Threads that seal.
     int seal_threads = 1;
+    // Without a write for as long, the store is settled for less.
+    absl::Duration settle_pause = absl::Seconds(20);
     // What they are kept to; outlives the collection. Sealing by itself pauses
     // when this says so, unless a compaction waits or the delta holds
     // kMaxPausedDelta times what it is sealed from. Null: nothing.
@@ -630,8 +632,16 @@ class Collection {
   // writes.
   static constexpr uint64_t kMinUnsettledBytes = 64 << 10;
   static constexpr uint64_t kUnsettledPart = 8;
+  // The same when writes pause. A fortieth that is new and as much that is gone
+  // take less than a tenth of a settled store's bytes, as what is new takes up
+  // to three times as much until then.
+  static constexpr uint64_t kPausedUnsettledPart = 40;
+  // More than this is settled at once, and more than the other in a pause.
+  uint64_t UnsettledBound(uint64_t part) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Bytes of text and codes written since the store was last settled.
   uint64_t unsettled_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_write_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::map<uint64_t, std::function<void(absl::StatusOr<uint64_t>)>> waiters_
       ABSL_GUARDED_BY(mutex_);
   uint64_t next_waiter_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -91,6 +92,63 @@ TEST_F(CollectionTest, FindsTheNearestDocumentsInOrder) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "c", .text = "one two three"}));
   ASSERT_OK(WaitSearchable(*collection_));
   EXPECT_THAT(Find("red green blue", 2), ElementsAre("a", "b"));
+}
+
+// Counts what is asked of the store.
+class SettledStore : public ForwardingPassageStore {
+ public:
+  SettledStore(std::shared_ptr<PassageStore> store, std::atomic<int>& settled)
+      : ForwardingPassageStore(std::move(store)), settled_(settled) {}
+  absl::Status Settle(std::atomic<bool>& cancelled) override {
+    ++settled_;
+    return ForwardingPassageStore::Settle(cancelled);
+  }
+
+ private:
+  std::atomic<int>& settled_;
+};
+
+TEST_F(CollectionTest, TheStoreIsSettledForLessWhenWritesPause) {
+  std::atomic<int> settled = 0;
+  const auto open = [&](absl::Duration pause) {
+    collection_.reset();
+    options_.settle_pause = pause;
+    collection_ =
+        *Collection::Open(config_, temp_.path() / "segments",
+                          std::make_unique<SettledStore>(store_, settled),
+                          embedder_, cache_, options_);
+  };
+  const auto put = [&](const std::string& id, size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) {
+      absl::StrAppend(&text, "word", text.size(), " ");
+    }
+    ASSERT_OK(PutAndWait(*collection_, {.id = id, .text = text}));
+    ASSERT_OK(WaitSearchable(*collection_));
+  };
+  const auto wait_for = [&](int count) {
+    const absl::Time limit = absl::Now() + absl::Seconds(60);
+    while (settled < count && absl::Now() < limit) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_EQ(settled, count);
+  };
+  open(absl::Hours(1));
+  put("large", 1'000'000);
+  wait_for(1);
+  // A tenth.
+  put("small", 100'000);
+  absl::SleepFor(absl::Milliseconds(20));
+  EXPECT_EQ(settled, 1);
+
+  open(absl::Milliseconds(1));
+  put("another", 100'000);
+  wait_for(2);
+  // Less than is worth it.
+  put("tiny", 1'000);
+  absl::SleepFor(absl::Milliseconds(20));
+  EXPECT_EQ(settled, 2);
+  collection_.reset();
 }
 
 TEST_F(CollectionTest, SourcesStayUntilOthersAreSet) {
