@@ -48,9 +48,17 @@ absl::Status CreateSnapshot(const fs::path& copy, const fs::path& directory,
   // Among a user's files: nothing else has such a name.
   fs::path unfinished = directory;
   unfinished += ".pith-unfinished";
-  PITH_RETURN_IF_ERROR(RemoveTree(unfinished));
-  const auto remove = RemoveAtEnd(unfinished);
   std::error_code error;
+  if (fs::exists(unfinished, error)) {
+    if (!fs::exists(unfinished / "CURRENT", error)) {
+      return absl::AlreadyExistsError(absl::StrCat(
+          "create snapshot ", directory.string(), ": ", unfinished.string(),
+          " exists and does not look like what an interrupted one "
+          "left; remove it first"));
+    }
+    PITH_RETURN_IF_ERROR(RemoveTree(unfinished));
+  }
+  const auto remove = RemoveAtEnd(unfinished);
   fs::rename(copy, unfinished, error);
   if (error == std::errc::cross_device_link) {
     PITH_RETURN_IF_ERROR(CopyTree(copy, unfinished, control));

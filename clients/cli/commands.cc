@@ -335,9 +335,11 @@ absl::Status OfCollection(absl::Status status, const std::string& collection) {
   if (absl::IsDataLoss(status)) {
     return WithHint(
         std::move(status),
-        absl::StrCat("pith verify ", collection,
-                     " says what is damaged, pith repair ", collection,
-                     " mends what can be made again from texts"));
+        absl::StrCat(
+            "pith verify ", collection, " says what is damaged, pith repair ",
+            collection,
+            " mends what can be made again from texts; else a snapshot "
+            "may have it (pith restore)"));
   }
   if (!absl::IsNotFound(status)) {
     return status;

@@ -193,6 +193,7 @@ absl::StatusOr<Outcome> Export(const Invocation& invocation) {
   list.set_page_size(1000);
   v1::GetDocumentRequest get;
   get.set_collection(invocation.collection);
+  int64_t unreadable = 0;
   do {
     const auto page = Call<v1::ListDocumentsResponse>(
         stub, &DocumentsService::Stub::ListDocuments, list);
@@ -206,6 +207,13 @@ absl::StatusOr<Outcome> Export(const Invocation& invocation) {
       if (absl::IsNotFound(response.status())) {
         continue;  // Deleted since it was listed.
       }
+      if (absl::IsDataLoss(response.status())) {
+        // The others are what is left.
+        ++unreadable;
+        std::cerr << ErrorText(Annotate(response.status(), entry.id()),
+                               invocation.json);
+        continue;
+      }
       PITH_RETURN_IF_ERROR(response.status());
       std::cout << ToLine(response->document()).dump() << "\n";
     }
@@ -215,6 +223,10 @@ absl::StatusOr<Outcome> Export(const Invocation& invocation) {
     }
     list.set_page_token(page->next_page_token());
   } while (!list.page_token().empty());
+  if (unreadable > 0) {
+    return absl::DataLossError(absl::StrCat(Plural(unreadable, "document"),
+                                            " could not be read, see above"));
+  }
   return Outcome::kDone;
 }
 

@@ -46,8 +46,8 @@ struct CheckReport {
 struct CheckResult {
   CheckReport report;
   // What mends all that is repairable: codes that are lost are made again from
-  // their texts. nullopt if nothing is, or if a document's record cannot be
-  // read, so that nobody knows what belongs to it.
+  // their texts. nullopt if nothing is, or if bytes of the store or a
+  // document's record are damaged, so that nobody knows what belongs to it.
   std::optional<StoreBatch> repair;
 };
 
