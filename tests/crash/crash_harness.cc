@@ -250,6 +250,9 @@ class Harness {
     }
     // Undisturbed.
     PITH_RETURN_IF_ERROR(Start({.name = "end"}));
+    if (damaged_) {
+      PITH_RETURN_IF_ERROR(Annotate(Mend(), "at the end"));
+    }
     PITH_RETURN_IF_ERROR(Annotate(Verify(/*all=*/true), "at the end"));
     return Stop();
   }
