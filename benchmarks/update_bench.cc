@@ -31,6 +31,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -293,6 +294,7 @@ int Main(int argc, char** argv) {
       .seal_threads =
           std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
   size_t bulk = 0;
+  double cpu_percent = 50;
 
   CLI::App app("Measures what changes of a collection cost and leave.");
   app.add_option("--part", config.parts, "edits, rounds, deletion, searches")
@@ -337,6 +339,9 @@ int Main(int argc, char** argv) {
                  "passages from which on a segment has a graph");
   app.add_option("--threads", collection.seal_threads, "threads that seal")
       ->check(CLI::PositiveNumber);
+  app.add_option("--cpu-share", cpu_percent,
+                 "as pithd --compaction-cpu-share; 100: no bound")
+      ->check(CLI::Range(1, 100));
   app.add_option("--bulk", bulk, "measure nothing but adding so many passages");
   app.add_option("--bulk-bytes", config.bulk.passage_bytes,
                  "of a passage of --bulk");
@@ -361,6 +366,11 @@ int Main(int argc, char** argv) {
     std::cerr << "update_bench: " << message << "\n";
     return exit_code;
   };
+  std::optional<SealThrottle> throttle;
+  if (cpu_percent < 100) {
+    throttle.emplace(SealThrottle::Options{.cpu_share = cpu_percent / 100});
+    collection.throttle = &*throttle;
+  }
   config.rounds.live.collection = collection;
   config.edits.live.collection = collection;
   config.bulk.live.collection = collection;

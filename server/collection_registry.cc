@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "glog/logging.h"
 
@@ -50,11 +51,17 @@ absl::Status ExistsAlready(std::string_view name) {
 // For a server to embed a dozen texts, loading its model first.
 constexpr absl::Duration kProbeTimeout = absl::Minutes(1);
 
-void RemoveDirectory(const fs::path& directory) {
-  std::error_code error;
-  fs::remove_all(directory, error);
-  if (error) {
-    LOG(ERROR) << "remove " << directory << ": " << error.message();
+void RemoveOrLog(const fs::path& directory) {
+  const absl::Status removed = RemoveTree(directory);
+  LOG_IF(ERROR, !removed.ok()) << removed;
+}
+
+// What was found in a collection's copy as of where the collection lies: of the
+// copy nothing is left, and its files are those of the collection.
+void MoveProblems(const fs::path& from, const fs::path& to,
+                  CheckReport& report) {
+  for (CheckProblem& problem : report.problems) {
+    absl::StrReplaceAll({{from.string(), to.string()}}, &problem.text);
   }
 }
 
@@ -69,7 +76,7 @@ std::string NameFromDirectory(const fs::path& directory) {
 CollectionRegistry::Handle::~Handle() {
   collection_.reset();
   if (deleted_) {
-    RemoveDirectory(directory_);
+    RemoveOrLog(directory_);
   }
   closed_.set_value();
 }
@@ -97,7 +104,7 @@ absl::StatusOr<std::unique_ptr<CollectionRegistry>> CollectionRegistry::Open(
     // Deleted, or not yet a store when the daemon died.
     if (fs::exists(path / kDeletedMarker, error) ||
         path.extension() == kUnfinishedExtension) {
-      RemoveDirectory(path);
+      RemoveOrLog(path);
       continue;
     }
     absl::StatusOr<std::shared_ptr<Handle>> handle =
@@ -255,7 +262,7 @@ CollectionRegistry::Add(
   }
   absl::StatusOr<std::shared_ptr<Handle>> handle = make(directory, now);
   if (!handle.ok()) {
-    RemoveDirectory(directory);
+    RemoveOrLog(directory);
   }
   MutexLock lock(mutex_);
   opened_.SignalAll();
@@ -340,7 +347,7 @@ absl::Status CollectionRegistry::CheckSnapshotPath(const fs::path& directory) {
 
 absl::StatusOr<std::shared_ptr<CollectionRegistry::Handle>>
 CollectionRegistry::RestoreSnapshot(const fs::path& snapshot, std::string name,
-                                    const CopyControl& control) {
+                                    const WorkControl& control) {
   PITH_ASSIGN_OR_RETURN(const CollectionConfig config,
                         SnapshotConfig(backend_, snapshot));
   // Before all is copied.
@@ -372,7 +379,7 @@ CollectionRegistry::RestoreSnapshot(const fs::path& snapshot, std::string name,
             return OpenDirectory(directory);
           });
   if (!handle.ok()) {
-    RemoveDirectory(unfinished);
+    RemoveOrLog(unfinished);
   }
   return handle;
 }
@@ -382,7 +389,7 @@ absl::StatusOr<fs::path> CollectionRegistry::CopyOf(Handle& handle) {
                                      absl::Hex(absl::ToUnixMicros(absl::Now())),
                                      kUnfinishedExtension);
   if (absl::Status copied = handle.collection().CopyTo(copy); !copied.ok()) {
-    RemoveDirectory(copy);
+    RemoveOrLog(copy);
     return copied;
   }
   return copy;
@@ -390,13 +397,13 @@ absl::StatusOr<fs::path> CollectionRegistry::CopyOf(Handle& handle) {
 
 absl::Status CollectionRegistry::CreateSnapshot(std::string_view name,
                                                 const fs::path& directory,
-                                                const CopyControl& control) {
+                                                const WorkControl& control) {
   PITH_ASSIGN_OR_RETURN(std::shared_ptr<Handle> handle, FindOrReopen(name));
   PITH_ASSIGN_OR_RETURN(const fs::path copy, CopyOf(*handle));
   // It may be closed, or go, meanwhile.
   handle.reset();
   const absl::Status created = pith::CreateSnapshot(copy, directory, control);
-  RemoveDirectory(copy);
+  RemoveOrLog(copy);
   return created;
 }
 
@@ -405,11 +412,15 @@ absl::StatusOr<CheckReport> CollectionRegistry::Verify(
   while (true) {
     absl::StatusOr<std::shared_ptr<Handle>> handle = FindOrReopen(name);
     if (handle.ok()) {
+      const fs::path directory = (*handle)->directory();
       PITH_ASSIGN_OR_RETURN(const fs::path copy, CopyOf(**handle));
       handle->reset();
       absl::StatusOr<CheckReport> report =
           VerifyDirectory(backend_, copy, control);
-      RemoveDirectory(copy);
+      RemoveOrLog(copy);
+      if (report.ok()) {
+        MoveProblems(copy, directory, *report);
+      }
       return report;
     }
     fs::path directory;
@@ -436,17 +447,16 @@ absl::StatusOr<CheckReport> CollectionRegistry::Verify(
 
 absl::StatusOr<CheckReport> CollectionRegistry::VerifySnapshot(
     const fs::path& snapshot, const CheckControl& control) {
-  PITH_RETURN_IF_ERROR(
-      CheckSnapshot(snapshot, {.cancelled = control.cancelled}));
+  PITH_RETURN_IF_ERROR(CheckSnapshot(snapshot, control.bytes));
   return VerifyDirectory(backend_, snapshot, control);
 }
 
 absl::StatusOr<CheckReport> CollectionRegistry::Repair(
     std::string_view name, const CheckControl& control) {
   if (Find(name).ok()) {
-    // It is closed only if that is worth it.
+    // It is closed only if there is something to mend.
     absl::StatusOr<CheckReport> report = Verify(name, control);
-    if (!report.ok() || report->problem_count == 0) {
+    if (!report.ok() || report->problem_count == report->irreparable_count) {
       return report;
     }
   }
@@ -495,7 +505,7 @@ absl::StatusOr<CheckReport> CollectionRegistry::CloseAndRepair(
     handle.reset();
     const absl::Time end = absl::Now() + kCloseTimeout;
     while (gone.wait_for(kCloseInterval) != std::future_status::ready) {
-      if (control.cancelled()) {
+      if (control.bytes.cancelled()) {
         return absl::CancelledError("the repair was cancelled");
       }
       if (absl::Now() >= end) {
@@ -536,7 +546,7 @@ absl::Status CollectionRegistry::Delete(std::string_view name) {
     entries_.erase(found);
   }
   if (handle == nullptr) {
-    RemoveDirectory(directory);
+    RemoveOrLog(directory);
   } else {
     handle->collection().Close();
     handle->deleted_ = true;

@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 
 #include "core/base/mutex.h"
+#include "core/base/work_control.h"
 #include "core/index/collection.h"
 #include "core/index/collection_check.h"
 #include "core/index/probed_embedder.h"
@@ -118,7 +119,7 @@ class CollectionRegistry {
   // OK.
   absl::Status CreateSnapshot(std::string_view name,
                               const std::filesystem::path& directory,
-                              const CopyControl& control)
+                              const WorkControl& control)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A new collection from a snapshot, called `name`, or as the one that it is
@@ -126,7 +127,7 @@ class CollectionRegistry {
   // one of that name.
   absl::StatusOr<std::shared_ptr<Handle>> RestoreSnapshot(
       const std::filesystem::path& snapshot, std::string name,
-      const CopyControl& control) ABSL_LOCKS_EXCLUDED(mutex_);
+      const WorkControl& control) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // CheckCollection of the collection, whether it is open or cannot be opened.
   absl::StatusOr<CheckReport> Verify(std::string_view name,

@@ -43,30 +43,36 @@ v1::Operation Describe(const std::string& collection, const std::string& target,
 }
 
 // Shows progress where `progress` says.
-CopyControl ControlOf(Operation& operation,
-                      v1::CopyProgress* (v1::Operation::*progress)()) {
+template <typename Progress>
+WorkControl ControlOf(Operation& operation,
+                      Progress* (v1::Operation::*progress)(),
+                      void (Progress::*set_done)(int64_t),
+                      void (Progress::*set_total)(int64_t)) {
   return {.cancelled = [&operation] { return operation.cancelled(); },
           .progress =
-              [&operation, progress](uint64_t bytes, uint64_t total) {
+              [&operation, progress, set_done, set_total](uint64_t done,
+                                                          uint64_t total) {
                 operation.Update([&](v1::Operation& shown) {
-                  v1::CopyProgress& copy = *(shown.*progress)();
-                  copy.set_bytes(static_cast<int64_t>(bytes));
-                  copy.set_total_bytes(static_cast<int64_t>(total));
+                  Progress& message = *(shown.*progress)();
+                  (message.*set_done)(static_cast<int64_t>(done));
+                  (message.*set_total)(static_cast<int64_t>(total));
                 });
               }};
 }
 
-CheckControl ControlOf(Operation& operation,
-                       v1::CheckProgress* (v1::Operation::*progress)()) {
-  return {.cancelled = [&operation] { return operation.cancelled(); },
-          .progress =
-              [&operation, progress](uint64_t documents, uint64_t total) {
-                operation.Update([&](v1::Operation& shown) {
-                  v1::CheckProgress& check = *(shown.*progress)();
-                  check.set_documents_checked(static_cast<int64_t>(documents));
-                  check.set_documents(static_cast<int64_t>(total));
-                });
-              }};
+WorkControl CopyControlOf(Operation& operation,
+                          v1::CopyProgress* (v1::Operation::*progress)()) {
+  return ControlOf(operation, progress, &v1::CopyProgress::set_bytes,
+                   &v1::CopyProgress::set_total_bytes);
+}
+
+CheckControl CheckControlOf(Operation& operation,
+                            v1::CheckProgress* (v1::Operation::*progress)()) {
+  return {.bytes = ControlOf(operation, progress, &v1::CheckProgress::set_bytes,
+                             &v1::CheckProgress::set_total_bytes),
+          .documents = ControlOf(operation, progress,
+                                 &v1::CheckProgress::set_documents_checked,
+                                 &v1::CheckProgress::set_documents)};
 }
 
 absl::Status Restore(CollectionRegistry& collections,
@@ -76,7 +82,7 @@ absl::Status Restore(CollectionRegistry& collections,
       const auto handle,
       collections.RestoreSnapshot(
           snapshot, name,
-          ControlOf(operation, &v1::Operation::mutable_restore_snapshot)));
+          CopyControlOf(operation, &v1::Operation::mutable_restore_snapshot)));
   operation.Update([&](v1::Operation& shown) {
     shown.set_collection(handle->collection().config().name);
   });
@@ -87,7 +93,7 @@ absl::Status Verify(CollectionRegistry& collections,
                     const v1::VerifyCollectionRequest& request,
                     Operation& operation) {
   const CheckControl control =
-      ControlOf(operation, &v1::Operation::mutable_verify);
+      CheckControlOf(operation, &v1::Operation::mutable_verify);
   PITH_ASSIGN_OR_RETURN(
       const CheckReport report,
       request.has_snapshot_path()
@@ -102,12 +108,13 @@ absl::Status Repair(CollectionRegistry& collections, const std::string& name,
                     Operation& operation) {
   PITH_ASSIGN_OR_RETURN(
       const CheckReport report,
-      collections.Repair(name,
-                         ControlOf(operation, &v1::Operation::mutable_repair)));
+      collections.Repair(
+          name, CheckControlOf(operation, &v1::Operation::mutable_repair)));
   operation.Update([&](v1::Operation& shown) {
     v1::CheckProgress& repair = *shown.mutable_repair();
     repair = ToProto(report);
-    repair.set_repaired(report.irreparable_count == 0);
+    repair.set_repaired(report.problem_count > 0 &&
+                        report.irreparable_count == 0);
   });
   if (report.irreparable_count == 0) {
     return absl::OkStatus();
@@ -213,7 +220,8 @@ grpc::ServerUnaryReactor* CollectionsServiceImpl::CreateSnapshot(
                 [this, name, path](Operation& self) {
                   return collections_.CreateSnapshot(
                       name, path,
-                      ControlOf(self, &v1::Operation::mutable_create_snapshot));
+                      CopyControlOf(self,
+                                    &v1::Operation::mutable_create_snapshot));
                 }));
         *response->mutable_operation() = operation->Describe();
         return absl::OkStatus();

@@ -14,7 +14,7 @@
 namespace pith {
 namespace {
 
-// Most of the time they wait for the model.
+// They wait for the model or, for a while, for the disk.
 constexpr size_t kThreads = 4;
 constexpr size_t kMaxQueued = 32;
 constexpr size_t kMaxEnded = 100;

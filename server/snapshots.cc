@@ -16,12 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-absl::Status RemoveTree(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  return error ? ErrnoStatus(error.value(), "remove", path) : absl::OkStatus();
-}
-
 // What is left of a directory that was not finished; nothing if it was.
 auto RemoveAtEnd(const fs::path& path) {
   return absl::MakeCleanup([path] {
@@ -44,7 +38,7 @@ absl::StatusOr<CheckResult> Check(const StoreBackend::OpenStore& open,
 }  // namespace
 
 absl::Status CreateSnapshot(const fs::path& copy, const fs::path& directory,
-                            const CopyControl& control) {
+                            const WorkControl& control) {
   // Among a user's files: nothing else has such a name.
   fs::path unfinished = directory;
   unfinished += ".pith-unfinished";
@@ -63,7 +57,7 @@ absl::Status CreateSnapshot(const fs::path& copy, const fs::path& directory,
   if (error == std::errc::cross_device_link) {
     PITH_RETURN_IF_ERROR(CopyTree(copy, unfinished, control));
   } else if (error) {
-    return ErrnoStatus(error.value(), "rename to", unfinished);
+    return ErrnoStatus(error.value(), "create snapshot", directory);
   }
   PITH_RETURN_IF_ERROR(FinishSnapshot(unfinished, control).status());
   return RenameDurably(unfinished, directory);
@@ -81,7 +75,7 @@ absl::StatusOr<CollectionConfig> SnapshotConfig(const StoreBackend& backend,
 absl::Status RestoreSnapshot(const StoreBackend& backend,
                              const fs::path& snapshot, const std::string& name,
                              const fs::path& directory,
-                             const CopyControl& control) {
+                             const WorkControl& control) {
   auto remove = RemoveAtEnd(directory);
   PITH_RETURN_IF_ERROR(CopySnapshot(snapshot, directory, control));
   PITH_ASSIGN_OR_RETURN(const StoreBackend::OpenStore open,

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "core/base/work_control.h"
 #include "core/index/collection_check.h"
 #include "core/index/collection_config.h"
 #include "core/storage/snapshot.h"
@@ -23,7 +24,7 @@ namespace pith {
 // left goes first. Nothing has that path, and its parent exists.
 absl::Status CreateSnapshot(const std::filesystem::path& copy,
                             const std::filesystem::path& directory,
-                            const CopyControl& control);
+                            const WorkControl& control);
 
 // The configuration of the collection that a snapshot is of. As CheckSnapshot,
 // but reads only what it must.
@@ -37,7 +38,7 @@ absl::Status RestoreSnapshot(const StoreBackend& backend,
                              const std::filesystem::path& snapshot,
                              const std::string& name,
                              const std::filesystem::path& directory,
-                             const CopyControl& control);
+                             const WorkControl& control);
 
 // CheckCollection of a directory that nobody changes: a snapshot's, or one of a
 // collection that is closed.

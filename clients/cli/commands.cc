@@ -125,7 +125,8 @@ std::string CollectionsTable(
     if (collection.has_error()) {
       absl::StrAppend(&text, collection.name(),
                       " cannot be served: ", ReasonText(collection.error()),
-                      "\n");
+                      "\n(pith verify ", collection.name(),
+                      " says what is damaged)\n");
     }
     if (collection.has_embedding_error()) {
       absl::StrAppend(&text, collection.name(), " embedding failed: ",
@@ -209,14 +210,29 @@ std::string CacheText(const v1::VectorCache& cache) {
       " (", Ratio(cache.hits(), cache.lookups()), ")\n");
 }
 
+// The command that started it.
+std::string_view CommandOf(const v1::Operation& operation) {
+  switch (operation.progress_case()) {
+    case v1::Operation::kCompact:
+      return "compact";
+    case v1::Operation::kCreateSnapshot:
+      return "snapshot";
+    case v1::Operation::kRestoreSnapshot:
+      return "restore";
+    case v1::Operation::kVerify:
+      return "verify";
+    case v1::Operation::kRepair:
+      return "repair";
+    default:
+      return "add";
+  }
+}
+
 std::string RunningText(const v1::Operation& operation) {
+  const std::string_view command = CommandOf(operation);
   if (const std::optional<std::string> work = WorkText(operation)) {
-    const std::string what = operation.has_compact()            ? "compact"
-                             : operation.has_create_snapshot()  ? "snapshot"
-                             : operation.has_restore_snapshot() ? "restore"
-                             : operation.has_verify()           ? "verify"
-                                                                : "repair";
-    return absl::StrCat("running     ", what, " ", operation.collection(),
+    return absl::StrCat("running     ", AbslView(command), " ",
+                        operation.collection(),
                         operation.target().empty() ? "" : " ",
                         PrintableLine(operation.target()), ": ", *work);
   }

@@ -32,6 +32,8 @@ inline constexpr char kDefaultCollection[] = "default";
 struct Invocation {
   DaemonOptions daemon;
   std::string collection = kDefaultCollection;
+  // By --collection.
+  bool collection_given = false;
   bool json = false;
   Terminal terminal;
   std::filesystem::path working_directory;

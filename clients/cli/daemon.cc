@@ -323,7 +323,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> Connect(
   }
   if (absl::IsNotFound(status)) {
     return WithHint(absl::UnavailableError(status.message()),
-                    "start one with: pith daemon start");
+                    "start one: pith daemon start, with the same --data-dir or "
+                    "--socket");
   }
   return status;
 }

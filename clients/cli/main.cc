@@ -41,6 +41,7 @@ using Command = std::function<absl::StatusOr<Outcome>(const Invocation&)>;
 
 // What the arguments ask for. CLI11 writes into it while it parses.
 struct CommandLine {
+  CLI::Option* collection = nullptr;
   std::string data_directory;
   std::string socket;
   bool no_start = false;
@@ -66,6 +67,22 @@ CLI::App* AddCommand(CLI::App& parent, CommandLine& line, const char* name,
   return app;
 }
 
+// One that is not of a collection, or names it itself.
+CLI::App* AddGeneralCommand(CLI::App& parent, CommandLine& line,
+                            const char* name, const char* description,
+                            Command command) {
+  return AddCommand(
+      parent, line, name, description,
+      [command = std::move(command),
+       name](const Invocation& call) -> absl::StatusOr<Outcome> {
+        if (call.collection_given) {
+          return absl::InvalidArgumentError(absl::StrCat(
+              "--collection ", call.collection, " does not apply to ", name));
+        }
+        return command(call);
+      });
+}
+
 CLI::App* AddGroup(CLI::App& parent, const char* name,
                    const char* description) {
   return parent.add_subcommand(name, description);
@@ -88,8 +105,9 @@ void DefineAdd(CLI::App* command, AddOptions& add, const char* what) {
 void Define(CLI::App& app, CommandLine& line) {
   app.fallthrough();
   app.set_version_flag("--version", "pith " PITH_VERSION);
-  app.add_option("-c,--collection", line.invocation.collection,
-                 "Collection to work on (default: default)");
+  line.collection =
+      app.add_option("-c,--collection", line.invocation.collection,
+                     "Collection to work on (default: default)");
   app.add_option("--data-dir", line.data_directory,
                  "Data directory (default: $XDG_DATA_HOME/pith)");
   app.add_option("--socket", line.socket,
@@ -123,7 +141,7 @@ void Define(CLI::App& app, CommandLine& line) {
       ->required();
   AddCommand(app, line, "sources",
              "Show the folders that are watched: what is indexed, skipped, "
-             "failed, and how they are watched",
+             "failed, and how they are watched; with --collection, of one",
              Sources);
 
   CLI::App* search = AddCommand(app, line, "search", "Find passages by meaning",
@@ -179,7 +197,8 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) { return Import(call, line.argument); })
       ->add_option("FILE", line.argument, "A file, or - for standard input")
       ->required();
-  AddCommand(app, line, "status", "Show what is stored and what runs", Status);
+  AddGeneralCommand(app, line, "status", "Show what is stored and what runs",
+                    Status);
   CLI::App* compact = AddCommand(
       app, line, "compact",
       "Seal all passages of a collection: the fewest bytes, the fastest "
@@ -201,23 +220,31 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) { return Snapshot(call, line.argument); })
       ->add_option("PATH", line.argument, "A folder that does not exist")
       ->required();
-  CLI::App* restore =
-      AddCommand(app, line, "restore", "Make a collection from a snapshot",
-                 [&line](const Invocation& call) {
-                   return Restore(call, line.argument, line.restored_name);
-                 });
+  CLI::App* restore = AddCommand(
+      app, line, "restore", "Make a collection from a snapshot",
+      [&line](const Invocation& call) {
+        return Restore(call, line.argument,
+                       line.restored_name.empty() && call.collection_given
+                           ? call.collection
+                           : line.restored_name);
+      });
   restore->add_option("PATH", line.argument, "A snapshot's folder")->required();
-  restore->add_option("NAME", line.restored_name,
-                      "The new collection's name (default: that of the one "
-                      "that the snapshot is of)");
+  restore
+      ->add_option("NAME", line.restored_name,
+                   "The new collection's name, as --collection (default: that "
+                   "of the one that the snapshot is of)")
+      ->excludes(line.collection);
   CLI::App* verify = AddCommand(
       app, line, "verify",
       "Read every byte of a collection, and compare its parts with each other",
       [&line](const Invocation& call) { return Verify(call, line.snapshot); });
-  verify->add_option("COLLECTION", line.invocation.collection,
-                     "As --collection");
-  verify->add_option("--snapshot", line.snapshot,
-                     "Verify the snapshot in this folder instead");
+  CLI::Option* verified = verify->add_option(
+      "COLLECTION", line.invocation.collection, "As --collection");
+  verify
+      ->add_option("--snapshot", line.snapshot,
+                   "Verify the snapshot in this folder instead")
+      ->excludes(verified)
+      ->excludes(line.collection);
   AddCommand(app, line, "repair",
              "Verify a collection, and mend what can be made again from its "
              "texts",
@@ -226,11 +253,11 @@ void Define(CLI::App& app, CommandLine& line) {
 
   CLI::App* collection =
       AddGroup(app, "collection", "Create, list and delete collections");
-  CLI::App* create =
-      AddCommand(*collection, line, "create", "Create an empty collection",
-                 [&line](const Invocation& call) {
-                   return CreateCollection(call, line.create);
-                 });
+  CLI::App* create = AddGeneralCommand(
+      *collection, line, "create", "Create an empty collection",
+      [&line](const Invocation& call) {
+        return CreateCollection(call, line.create);
+      });
   create->add_option("NAME", line.create.name, "Its name")->required();
   create->add_option("--model", line.create.model,
                      "A model's name, org/name or folder");
@@ -258,39 +285,40 @@ void Define(CLI::App& app, CommandLine& line) {
           "passage; hubs: stored for 2 % of a segment's passages, from "
           "200,000 on")
       ->check(CLI::IsMember({"recompute", "f16", "i8", "hubs"}));
-  AddCommand(*collection, line, "list", "List collections", ListCollections);
-  AddCommand(*collection, line, "delete",
-             "Delete a collection and its documents, for good",
-             [&line](const Invocation& call) {
-               return DeleteCollection(call, line.argument);
-             })
+  AddGeneralCommand(*collection, line, "list", "List collections",
+                    ListCollections);
+  AddGeneralCommand(*collection, line, "delete",
+                    "Delete a collection and its documents, for good",
+                    [&line](const Invocation& call) {
+                      return DeleteCollection(call, line.argument);
+                    })
       ->add_option("NAME", line.argument, "Its name")
       ->required();
 
   CLI::App* model = AddGroup(app, "model", "Show models");
-  AddCommand(*model, line, "list", "List the models that are found by name",
-             ListModels);
-  AddCommand(*model, line, "info", "Check and describe a model",
-             [&line](const Invocation& call) {
-               return ModelInfo(call, line.argument);
-             })
+  AddGeneralCommand(*model, line, "list",
+                    "List the models that are found by name", ListModels);
+  AddGeneralCommand(*model, line, "info", "Check and describe a model",
+                    [&line](const Invocation& call) {
+                      return ModelInfo(call, line.argument);
+                    })
       ->add_option("MODEL", line.argument,
                    "A model's name, org/name or folder (default: the daemon's "
                    "default)");
 
   CLI::App* daemon = AddGroup(app, "daemon", "Start and stop the daemon");
-  AddCommand(*daemon, line, "start", "Start it, if none runs",
-             [&line](const Invocation& call) {
-               Invocation with_arguments = call;
-               with_arguments.daemon.arguments = line.words;
-               return DaemonStart(with_arguments);
-             })
+  AddGeneralCommand(*daemon, line, "start", "Start it, if none runs",
+                    [&line](const Invocation& call) {
+                      Invocation with_arguments = call;
+                      with_arguments.daemon.arguments = line.words;
+                      return DaemonStart(with_arguments);
+                    })
       ->add_option("ARGUMENT", line.words,
                    "Given to pithd; put -- before the first");
-  AddCommand(*daemon, line, "stop", "Stop it and wait until it has ended",
-             DaemonStop);
-  AddCommand(*daemon, line, "status",
-             "Say whether one runs; exit code 1 if not", DaemonStatus);
+  AddGeneralCommand(*daemon, line, "stop",
+                    "Stop it and wait until it has ended", DaemonStop);
+  AddGeneralCommand(*daemon, line, "status",
+                    "Say whether one runs; exit code 1 if not", DaemonStatus);
 }
 
 std::string Environment(const char* name) {
@@ -344,6 +372,7 @@ absl::Status Complete(CommandLine& line) {
     return paths.status();
   }
   Invocation& invocation = line.invocation;
+  invocation.collection_given = line.collection->count() > 0;
   invocation.daemon.paths = *std::move(paths);
   invocation.daemon.may_start = !line.no_start;
   invocation.daemon.program_directories = ProgramDirectories();

@@ -158,26 +158,25 @@ std::optional<std::string> WorkText(const v1::Operation& operation) {
   };
   const auto checked = [](const v1::CheckProgress& progress) -> std::string {
     return progress.documents_checked() == 0
-               ? "reading every byte"
+               ? absl::StrCat("checksums of ", FormatBytes(progress.bytes()),
+                              " of ", FormatBytes(progress.total_bytes()))
                : absl::StrCat(FormatCount(progress.documents_checked()), " of ",
                               Plural(progress.documents(), "document"));
   };
-  if (operation.has_compact()) {
-    return CompactText(operation.compact());
+  switch (operation.progress_case()) {
+    case v1::Operation::kCompact:
+      return CompactText(operation.compact());
+    case v1::Operation::kCreateSnapshot:
+      return copied(operation.create_snapshot());
+    case v1::Operation::kRestoreSnapshot:
+      return copied(operation.restore_snapshot());
+    case v1::Operation::kVerify:
+      return checked(operation.verify());
+    case v1::Operation::kRepair:
+      return checked(operation.repair());
+    default:
+      return std::nullopt;
   }
-  if (operation.has_create_snapshot()) {
-    return copied(operation.create_snapshot());
-  }
-  if (operation.has_restore_snapshot()) {
-    return copied(operation.restore_snapshot());
-  }
-  if (operation.has_verify()) {
-    return checked(operation.verify());
-  }
-  if (operation.has_repair()) {
-    return checked(operation.repair());
-  }
-  return std::nullopt;
 }
 
 }  // namespace pith::cli

@@ -43,6 +43,9 @@ absl::Status FromGrpc(const grpc::Status& status) {
 }
 
 absl::Status WithHint(absl::Status status, std::string_view hint) {
+  if (hint.empty()) {
+    return status;
+  }
   status.SetPayload(kHintPayload, absl::Cord(AbslView(hint)));
   return status;
 }

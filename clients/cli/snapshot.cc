@@ -1,5 +1,6 @@
 #include <iostream>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -16,6 +17,18 @@ using Stub = v1::CollectionsService::Stub;
 constexpr char kNothingLeft[] = "nothing is left of it";
 constexpr char kMayGoOn[] =
     "it may still go on; `pith status` shows whether it does";
+// Where what is damaged cannot even be read.
+constexpr char kBeyondCheck[] =
+    "a snapshot may have what is lost (pith restore); else delete the "
+    "collection and add its documents again";
+
+// EndOf an operation that checks.
+absl::Status EndOfCheck(const v1::Operation& operation,
+                        const OperationWords& words) {
+  absl::Status end = EndOf(operation, words);
+  return absl::IsDataLoss(end) ? WithHint(std::move(end), kBeyondCheck)
+                               : std::move(end);
+}
 
 std::string CheckedText(const v1::CheckProgress& check) {
   std::string text =
@@ -127,7 +140,7 @@ absl::StatusOr<Outcome> Verify(const Invocation& invocation,
       const v1::Operation operation,
       RunOperation<v1::VerifyCollectionResponse>(
           invocation, &Stub::VerifyCollection, request, words));
-  PITH_RETURN_IF_ERROR(EndOf(operation, words));
+  PITH_RETURN_IF_ERROR(EndOfCheck(operation, words));
   const v1::CheckProgress& check = operation.verify();
   if (!invocation.json) {
     PrintProblems(check);
@@ -160,7 +173,7 @@ absl::StatusOr<Outcome> Repair(const Invocation& invocation) {
   if (check.irreparable_count() > 0) {
     return ProblemsFound(check, work, "");
   }
-  PITH_RETURN_IF_ERROR(EndOf(operation, words));
+  PITH_RETURN_IF_ERROR(EndOfCheck(operation, words));
   if (!invocation.json) {
     std::cout << PrintableLine(invocation.collection) << ": "
               << (check.problem_count() == 0

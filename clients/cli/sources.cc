@@ -174,10 +174,16 @@ absl::StatusOr<Outcome> Unwatch(const Invocation& invocation,
 absl::StatusOr<Outcome> Sources(const Invocation& invocation) {
   PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
   v1::SourcesService::Stub stub(channel);
-  PITH_ASSIGN_OR_RETURN(const auto response,
-                        Call<v1::ListSourcesResponse>(
-                            stub, &v1::SourcesService::Stub::ListSources,
-                            v1::ListSourcesRequest()));
+  v1::ListSourcesRequest request;
+  if (invocation.collection_given) {
+    request.set_collection(invocation.collection);
+  }
+  const auto listed = Call<v1::ListSourcesResponse>(
+      stub, &v1::SourcesService::Stub::ListSources, request);
+  if (!listed.ok()) {
+    return OfCollection(listed.status(), invocation.collection);
+  }
+  const v1::ListSourcesResponse& response = *listed;
   if (invocation.json) {
     std::cout << JsonText(ToJson(response));
   } else {

@@ -1,5 +1,6 @@
 // Documents as JSON Lines, out of a collection and into one.
 
+#include <cerrno>
 #include <cmath>
 #include <fstream>
 #include <iostream>
@@ -15,6 +16,7 @@
 #include "clients/cli/json.h"
 #include "clients/cli/rpc_status.h"
 #include "clients/cli/text.h"
+#include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "proto/pith/v1/documents.grpc.pb.h"
@@ -236,8 +238,7 @@ absl::StatusOr<Outcome> Import(const Invocation& invocation,
   if (file != "-") {
     opened.open(invocation.working_directory / file, std::ios::binary);
     if (!opened) {
-      return absl::NotFoundError(
-          absl::StrCat("open ", PrintableLine(file), " failed"));
+      return ErrnoStatus(errno, "open", file);
     }
   }
   PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));

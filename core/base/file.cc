@@ -227,6 +227,12 @@ absl::Status SyncPath(const fs::path& path) {
   return absl::OkStatus();
 }
 
+absl::Status RemoveTree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), "remove", path) : absl::OkStatus();
+}
+
 absl::Status RenameDurably(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) {
     return ErrnoStatus(errno, "rename", from);

@@ -80,6 +80,9 @@ class NewFile {
 // Makes a file's bytes, or a directory's entries, durable.
 absl::Status SyncPath(const std::filesystem::path& path);
 
+// A file, or a directory and all that is in it; nothing if it does not exist.
+absl::Status RemoveTree(const std::filesystem::path& path);
+
 // As rename(2), and durable on return.
 absl::Status RenameDurably(const std::filesystem::path& from,
                            const std::filesystem::path& to);

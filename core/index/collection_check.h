@@ -2,7 +2,6 @@
 #define PITH_CORE_INDEX_COLLECTION_CHECK_H_
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "core/base/work_control.h"
 #include "core/index/collection_config.h"
 #include "core/index/segment_directory.h"
 #include "core/storage/passage_store.h"
@@ -52,12 +52,10 @@ struct CheckResult {
 };
 
 struct CheckControl {
-  // Asked often, but not while the database's checksums are compared; the check
-  // then fails with kCancelled.
-  std::function<bool()> cancelled = [] { return false; };
-  // Told of the documents that are checked, and of how many there are.
-  std::function<void(uint64_t documents, uint64_t total)> progress =
-      [](uint64_t, uint64_t) {};
+  // Of the bytes of the store, whose checksums are compared first.
+  WorkControl bytes;
+  // Of the documents.
+  WorkControl documents;
 };
 
 inline constexpr size_t kMaxProblems = 100;

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 
 #include "core/base/ids.h"
+#include "core/base/work_control.h"
 #include "core/storage/document.h"
 
 namespace pith {
@@ -179,8 +180,8 @@ class PassageStore {
           visit) const = 0;
 
   // Reads every byte on disk and compares checksums; kDataLoss at the first
-  // that is not what was written.
-  virtual absl::Status CheckBytes() const = 0;
+  // that is not what was written. Progress is that of the bytes.
+  virtual absl::Status CheckBytes(const WorkControl& control) const = 0;
 
   // Makes a store in `directory`, which must not exist and is for its owner
   // alone, of all that was committed: durable, and of the same files where the

@@ -101,7 +101,7 @@ class RocksDbStore : public PassageStore {
   absl::Status VisitVectors(
       const std::function<absl::Status(PassageId, std::string_view vector)>&
           visit) const override;
-  absl::Status CheckBytes() const override;
+  absl::Status CheckBytes(const WorkControl& control) const override;
   absl::Status Checkpoint(
       const std::filesystem::path& directory) const override;
   absl::Status Settle(std::atomic<bool>& cancelled) override;

@@ -37,7 +37,7 @@ struct SnapshotFile {
 // Counts what is read of all files.
 class Meter {
  public:
-  Meter(const std::vector<SnapshotFile>& files, const CopyControl& control)
+  Meter(const std::vector<SnapshotFile>& files, const WorkControl& control)
       : control_(control) {
     for (const SnapshotFile& file : files) {
       total_ += file.bytes;
@@ -54,7 +54,7 @@ class Meter {
   }
 
  private:
-  const CopyControl& control_;
+  const WorkControl& control_;
   uint64_t bytes_ = 0;
   uint64_t total_ = 0;
 };
@@ -164,7 +164,7 @@ absl::Status CheckSum(const fs::path& path, const SnapshotFile& file,
 // Copies `files` and asks `check` about each and its SHA-256.
 absl::Status CopyFiles(
     const fs::path& directory, const fs::path& to,
-    const std::vector<SnapshotFile>& files, const CopyControl& control,
+    const std::vector<SnapshotFile>& files, const WorkControl& control,
     absl::FunctionRef<absl::Status(const fs::path&, const SnapshotFile&,
                                    const std::string& hash)>
         check) {
@@ -193,7 +193,7 @@ absl::Status CopyFiles(
 }  // namespace
 
 absl::StatusOr<uint64_t> FinishSnapshot(const fs::path& directory,
-                                        const CopyControl& control) {
+                                        const WorkControl& control) {
   PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> files,
                         ListFiles(directory));
   Meter meter(files, control);
@@ -219,12 +219,15 @@ absl::Status CheckFinished(const fs::path& directory) {
   if (fs::exists(directory / kSums, error)) {
     return absl::OkStatus();
   }
+  if (error) {
+    return ErrnoStatus(error.value(), "read", directory / kSums);
+  }
   return absl::NotFoundError(absl::StrCat(
       directory.string(), " is no finished snapshot: it has no ", kSums));
 }
 
 absl::Status CheckSnapshot(const fs::path& directory,
-                           const CopyControl& control) {
+                           const WorkControl& control) {
   PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> files,
                         ReadSums(directory));
   Meter meter(files, control);
@@ -238,7 +241,7 @@ absl::Status CheckSnapshot(const fs::path& directory,
 }
 
 absl::Status CopySnapshot(const fs::path& directory, const fs::path& to,
-                          const CopyControl& control) {
+                          const WorkControl& control) {
   PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> files,
                         ReadSums(directory));
   return CopyFiles(
@@ -248,7 +251,7 @@ absl::Status CopySnapshot(const fs::path& directory, const fs::path& to,
 }
 
 absl::Status CopyTree(const fs::path& directory, const fs::path& to,
-                      const CopyControl& control) {
+                      const WorkControl& control) {
   PITH_ASSIGN_OR_RETURN(const std::vector<SnapshotFile> files,
                         ListFiles(directory));
   return CopyFiles(

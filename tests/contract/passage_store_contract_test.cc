@@ -647,7 +647,7 @@ TEST_P(PassageStoreContract, EverythingIsVisitedInOrder) {
         AllVectors(store()),
         ElementsAre(Pair(MakePassageId(DocumentNumber{1}, 1), "another"),
                     Pair(MakePassageId(DocumentNumber{2}, 0), "vector")));
-    EXPECT_OK(store().CheckBytes());
+    EXPECT_OK(store().CheckBytes({}));
   });
   const auto stop = absl::AbortedError("enough");
   EXPECT_EQ(store().VisitPassages([&](PassageId) { return stop; }), stop);

@@ -86,7 +86,9 @@ class ForwardingPassageStore : public PassageStore {
       const override {
     return store_->VisitVectors(visit);
   }
-  absl::Status CheckBytes() const override { return store_->CheckBytes(); }
+  absl::Status CheckBytes(const WorkControl& control) const override {
+    return store_->CheckBytes(control);
+  }
   absl::Status Checkpoint(
       const std::filesystem::path& directory) const override {
     return store_->Checkpoint(directory);

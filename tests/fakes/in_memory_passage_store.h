@@ -194,7 +194,9 @@ class InMemoryPassageStore : public PassageStore {
     });
   }
 
-  absl::Status CheckBytes() const override { return absl::OkStatus(); }
+  absl::Status CheckBytes(const WorkControl& /*control*/) const override {
+    return absl::OkStatus();
+  }
 
   // There is no disk to copy.
   absl::Status Checkpoint(

@@ -44,6 +44,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -710,6 +711,19 @@ TEST_F(Cli, WrongArgumentsAreErrors) {
   EXPECT_EQ(Run({"search"}).exit_code, 2);
   EXPECT_EQ(Run({"collection"}).exit_code, 2);
   EXPECT_EQ(Run({"search", "x", "-k", "ten"}).exit_code, 2);
+  for (const std::vector<std::string>& contradiction :
+       {std::vector<std::string>{"-c", "notes", "status"},
+        {"model", "list", "-c", "notes"},
+        {"verify", "notes", "--snapshot", "x"},
+        {"-c", "notes", "verify", "--snapshot", "x"},
+        {"-c", "notes", "restore", "x", "other"}}) {
+    const Result refused = Run(contradiction);
+    EXPECT_EQ(refused.exit_code, 2);
+    EXPECT_THAT(refused.err, AnyOf(HasSubstr("--collection notes does not"),
+                                   HasSubstr("excludes")));
+  }
+  EXPECT_THAT(Run({"import", "nothing"}).err,
+              HasSubstr("open nothing: No such file or directory"));
   const Result json = Run({"search", "--json"});
   EXPECT_EQ(json.exit_code, 2);
   EXPECT_EQ(ParseJson(json.err)["error"]["code"], "INVALID_ARGUMENT");
@@ -807,8 +821,8 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
           HasSubstr("cache       321 vectors, 300.0 kB of 16.0 MB, 1,500 "
                     "hits in 2,000 lookups (75 %)\n"),
           Not(HasSubstr("unknown")),
-          HasSubstr("broken cannot be served: DATA_LOSS: bad "
-                    "block")));
+          HasSubstr("broken cannot be served: DATA_LOSS: bad block\n(pith "
+                    "verify broken says what is damaged)\n")));
   EXPECT_EQ(ParseJson(Run({"status", "--json"}).out)["pid"], 1234);
 }
 

@@ -740,8 +740,11 @@ TEST_F(DaemonTest, ASnapshotIsRestoredUnderAnotherNameAndElsewhere) {
   EXPECT_EQ(restored.exit_code, 0) << restored.err;
   EXPECT_THAT(restored.out, HasSubstr("again: restored "));
   ExpectSearchable("again", documents);
+  EXPECT_EQ(Pith({"-c", "third", "restore", "snapshot"}).exit_code, 0);
+  ExpectSearchable("third", documents);
   EXPECT_EQ(Pith({"restore", "snapshot"}).exit_code, 0);
   ExpectSearchable("notes", documents);
+  EXPECT_EQ(Pith({"sources", "-c", "nothing"}).exit_code, 2);
   EXPECT_EQ(ParseJson(Pith({"sources", "--json"}).out)["sources"].size(), 0u);
   Kill();
 

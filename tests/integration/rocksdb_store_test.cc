@@ -979,10 +979,31 @@ TEST_F(RocksDbStoreTest, OpenedForReadingItChangesNoFile) {
     const auto opened = RocksDbStore::OpenReadOnly(directory_, *shared_);
     ASSERT_OK(opened);
     ExpectDocuments(**opened, 2);
-    EXPECT_OK((*opened)->CheckBytes());
+    EXPECT_OK((*opened)->CheckBytes({}));
     EXPECT_FALSE(CommitOne(**opened, 3).ok());
   }
   EXPECT_EQ(state(), before);
+}
+
+TEST_F(RocksDbStoreTest, ACheckOfBytesTellsHowFarItIsAndCanBeCancelled) {
+  auto store = Create();
+  ASSERT_OK(CommitOne(*store, 1));
+  ASSERT_OK(Settle(*store));
+  uint64_t bytes = 0;
+  for (const fs::path& table : Files(".sst")) {
+    bytes += fs::file_size(table);
+  }
+  ASSERT_GT(bytes, 0u);
+  std::vector<uint64_t> told;
+  EXPECT_OK(store->CheckBytes({.progress = [&](uint64_t done, uint64_t total) {
+    EXPECT_EQ(total, bytes);
+    told.push_back(done);
+  }}));
+  EXPECT_EQ(told.front(), 0u);
+  EXPECT_EQ(told.back(), bytes);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_THAT(store->CheckBytes({.cancelled = [] { return true; }}),
+              StatusIs(absl::StatusCode::kCancelled, "cancelled"));
 }
 
 TEST_F(RocksDbStoreTest, EveryFlippedByteOfATableIsFound) {
@@ -999,7 +1020,7 @@ TEST_F(RocksDbStoreTest, EveryFlippedByteOfATableIsFound) {
       SCOPED_TRACE(absl::StrCat(table.string(), " ", offset));
       FlipByte(table, offset);
       const auto opened = RocksDbStore::OpenReadOnly(directory_, *shared_);
-      EXPECT_THAT(opened.ok() ? (*opened)->CheckBytes() : opened.status(),
+      EXPECT_THAT(opened.ok() ? (*opened)->CheckBytes({}) : opened.status(),
                   StatusIs(absl::StatusCode::kDataLoss, "store"));
       ++blocks;
       FlipByte(table, offset);

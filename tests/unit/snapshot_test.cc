@@ -43,7 +43,7 @@ class SnapshotTest : public testing::Test {
 TEST_F(SnapshotTest, IsCopiedByteForByte) {
   uint64_t told = 0;
   uint64_t total = 0;
-  const CopyControl control = {.progress = [&](uint64_t bytes, uint64_t all) {
+  const WorkControl control = {.progress = [&](uint64_t bytes, uint64_t all) {
     EXPECT_GT(bytes, told);
     told = bytes;
     total = all;
@@ -110,7 +110,7 @@ TEST_F(SnapshotTest, NamesThatLeadElsewhereAreRefused) {
 }
 
 TEST_F(SnapshotTest, CanBeCancelled) {
-  const CopyControl control = {.cancelled = [] { return true; }};
+  const WorkControl control = {.cancelled = [] { return true; }};
   EXPECT_THAT(FinishSnapshot(snapshot(), control),
               StatusIs(absl::StatusCode::kCancelled, "cancelled"));
   EXPECT_FALSE(fs::exists(snapshot() / "SHA256SUMS"));
