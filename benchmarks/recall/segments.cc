@@ -159,7 +159,7 @@ absl::StatusOr<std::vector<RecallRow>> RunAdaptive(const RecallInput& input,
                                                    const RecallOptions& options,
                                                    const Segment& segment,
                                                    const StrategyFacts& facts) {
-  const float score_slope = segment.codebook()->score_slope();
+  const float score_slope = segment.score_slope();
   std::vector<CandidatePoint> points;
   for (const double target : kTargets) {
     points.push_back({.candidates = AdaptiveCandidates(target),

@@ -563,8 +563,8 @@ class Collection {
     double score_slope = kDefaultScoreSlope;
   };
   // What was measured for two collections of abstracts and of mixed texts was
-  // 26 and 18. It matters little without a codebook, as the delta's spreads are
-  // small.
+  // 26 and 18. It matters little where no candidate is in a segment, as the
+  // delta's spreads are small.
   static constexpr double kDefaultScoreSlope = 25;
   // At most options.rerank, over the delta and all segments. In two-level mode
   // what a graph yields is in `reranker` instead.

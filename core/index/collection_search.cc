@@ -329,12 +329,20 @@ absl::StatusOr<Collection::RankedCandidates> Collection::FindCandidates(
       [](const auto& a, const auto& b) { return a.first.mean > b.first.mean; });
   believed.resize(std::min(believed.size(), options.rerank - reranker.tried()));
   RankedCandidates ranked;
-  if (prepared_for != nullptr) {
-    ranked.score_slope = static_cast<double>(prepared_for->score_slope());
-  }
+  double slopes = 0;
+  size_t sealed = 0;
   for (const auto& [belief, candidate] : believed) {
+    if (candidate.part > 0 &&
+        ranked.beliefs.size() < RecomputePolicy::kTypical) {
+      slopes += static_cast<double>(
+          generation.segments[candidate.part - 1]->score_slope());
+      ++sealed;
+    }
     ranked.beliefs.push_back(belief);
     ranked.passages.push_back(candidate.passage);
+  }
+  if (sealed > 0) {
+    ranked.score_slope = slopes / static_cast<double>(sealed);
   }
   return ranked;
 }

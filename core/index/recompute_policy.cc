@@ -20,11 +20,13 @@ constexpr size_t kBatchPart = 4;
 // a batch, which matters where many may be missed; and errors have heavier
 // tails than a normal distribution, which matters where few may.
 double AllowedShare(double missed) {
-  return missed * (1 + 7 * missed) / 2.4;
+  return missed * (1 + 5 * missed) / 1.65;
 }
 
-// Candidates whose spread is typical of those that decide.
-constexpr size_t kTypical = 64;
+// Of a slope in spreads. Beyond it, where passages are all alike, everything
+// would be recomputed anyway, and MissedShare is the difference of numbers that
+// are not finite.
+constexpr double kMaxSlope = 5;
 
 constexpr double kMaxZ = 6;
 
@@ -46,7 +48,8 @@ double StopAt(double slope, double target) {
 }
 
 double MeanSpread(std::span<const ScoreBelief> beliefs) {
-  const auto typical = beliefs.first(std::min(kTypical, beliefs.size()));
+  const auto typical =
+      beliefs.first(std::min(RecomputePolicy::kTypical, beliefs.size()));
   double sum = 0;
   for (const ScoreBelief& belief : typical) {
     sum += static_cast<double>(belief.spread);
@@ -65,7 +68,8 @@ RecomputePolicy::RecomputePolicy(std::span<const ScoreBelief> beliefs, size_t k,
                                  double target, double score_slope)
     : beliefs_(beliefs),
       k_(k),
-      z_(StopAt(score_slope * MeanSpread(beliefs), target)),
+      z_(StopAt(std::min(score_slope * MeanSpread(beliefs), kMaxSlope),
+                target)),
       upper_(beliefs.size()) {
   CHECK_GE(k, size_t{1});
   CHECK(target >= kMinTarget && target <= kMaxTarget) << target;

@@ -29,6 +29,8 @@ class RecomputePolicy {
  public:
   static constexpr double kMinTarget = 0.5;
   static constexpr double kMaxTarget = 0.999;
+  // Candidates that are typical of those that decide, from the first on.
+  static constexpr size_t kTypical = 64;
 
   // `beliefs`: of all candidates, best mean first. k of at least 1; `target` in
   // [kMinTarget, kMaxTarget] is the wanted mean share of the true k best among

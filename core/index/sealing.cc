@@ -11,6 +11,7 @@
 
 #include "core/base/status_macros.h"
 #include "core/codes/byte_vectors.h"
+#include "core/codes/score_slope.h"
 #include "core/graph/build.h"
 
 namespace pith {
@@ -164,6 +165,9 @@ absl::StatusOr<SegmentContent> BuildSegment(
     content.changed_nodes =
         base ? static_cast<uint32_t>(base->changed_nodes) : 0;
   }
+  PITH_ASSIGN_OR_RETURN(
+      content.score_slope,
+      MeasureScoreSlope(*codebook, all.codes, control.build()));
   content.passages = PassageIds(all.passages);
   content.codes = std::move(all.codes);
   control.progress(SealPhase::kWriting);

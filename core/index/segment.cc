@@ -40,9 +40,10 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Make(
         absl::StrCat("segment ", number, " has codes of ", content.code_bytes,
                      " bytes, its codebook makes ", codebook->code_bytes()));
   }
+  const float slope = content.score_slope.value_or(codebook->score_slope());
   std::shared_ptr<Segment> segment(new Segment(number, std::move(codebook),
                                                std::move(content.passages),
-                                               content.changed_nodes));
+                                               content.changed_nodes, slope));
   if (content.graph) {
     PITH_ASSIGN_OR_RETURN(
         segment->graph_,

@@ -43,6 +43,9 @@ class Segment {
   const PackedGraph* graph() const { return graph_ ? &*graph_ : nullptr; }
   // As of SegmentContent.
   uint32_t changed_nodes() const { return changed_nodes_; }
+  // Of its passages' scores (RecomputePolicy): as of SegmentContent, or what
+  // the codebook's training sample had.
+  float score_slope() const { return score_slope_; }
   // The passages of the graph's hubs, the share kHubShare of all nodes with the
   // most neighbours; none without a graph. Takes time as a sort of all nodes.
   std::vector<PassageId> Hubs() const;
@@ -79,11 +82,12 @@ class Segment {
 
  private:
   Segment(uint64_t number, std::shared_ptr<const Codebook> codebook,
-          PassageIds passages, uint32_t changed_nodes)
+          PassageIds passages, uint32_t changed_nodes, float score_slope)
       : number_(number),
         codebook_(std::move(codebook)),
         passages_(std::move(passages)),
-        changed_nodes_(changed_nodes) {}
+        changed_nodes_(changed_nodes),
+        score_slope_(score_slope) {}
 
   size_t Scan(const Search& search, uint32_t part,
               CandidateHeap& candidates) const;
@@ -92,6 +96,7 @@ class Segment {
   const std::shared_ptr<const Codebook> codebook_;
   const PassageIds passages_;
   const uint32_t changed_nodes_;
+  const float score_slope_;
   // Node-major under a graph, in blocks for scanning else.
   std::vector<uint8_t> codes_;
   std::optional<PackedGraph> graph_;

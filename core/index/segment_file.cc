@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,8 +19,9 @@ namespace pith {
 namespace {
 
 constexpr std::string_view kMagic = "pithsegm";
-// What changed nodes are new in; a segment without them is of version 1.
-constexpr uint32_t kVersion = 2;
+// The newest; changed nodes came with version 2, the slope with version 3. A
+// segment is of the first that has all that it has.
+constexpr uint32_t kVersion = 3;
 
 // In the order of the file; the number is the section's kind there, less one.
 enum Section : uint32_t { kProperties, kIds, kCodes, kGraph, kSectionCount };
@@ -45,12 +48,20 @@ std::string Quoted(size_t section) {
   return absl::StrCat("section \"", AbslView(kSectionNames[section]), "\"");
 }
 
+uint32_t VersionOf(const SegmentContent& content) {
+  return content.score_slope ? 3 : content.changed_nodes > 0 ? 2 : 1;
+}
+
 std::string EncodeProperties(const SegmentContent& content) {
   std::string bytes(content.codebook.bytes.begin(),
                     content.codebook.bytes.end());
   PutFixed32(static_cast<uint32_t>(content.code_bytes), bytes);
-  if (content.changed_nodes > 0) {
+  const uint32_t version = VersionOf(content);
+  if (version > 1) {
     PutFixed32(content.changed_nodes, bytes);
+  }
+  if (version > 2) {
+    PutFixed32(std::bit_cast<uint32_t>(*content.score_slope), bytes);
   }
   return bytes;
 }
@@ -64,14 +75,22 @@ absl::Status DecodeProperties(std::string_view bytes, uint32_t version,
   if (version > 1) {
     content.changed_nodes = decoder.Fixed32();
   }
+  if (version > 2) {
+    content.score_slope = std::bit_cast<float>(decoder.Fixed32());
+  }
   if (!decoder.done()) {
     return Damaged(name, Quoted(kProperties), " has ", bytes.size(),
                    " bytes, it takes ",
-                   content.codebook.bytes.size() + (version > 1 ? 8 : 4));
+                   content.codebook.bytes.size() + 4 * size_t{version});
   }
-  if (version > 1 && content.changed_nodes == 0) {
+  if (version == 2 && content.changed_nodes == 0) {
     return Damaged(name, Quoted(kProperties), ": version ", version,
                    " with no changed nodes");
+  }
+  if (content.score_slope &&
+      !(std::isfinite(*content.score_slope) && *content.score_slope > 0)) {
+    return Damaged(name, Quoted(kProperties), ": a slope of ",
+                   *content.score_slope, ", it is finite and positive");
   }
   if (content.code_bytes == 0 || content.code_bytes > kMaxCodeBytes) {
     return Damaged(name, Quoted(kProperties), ": a code of ",
@@ -174,7 +193,7 @@ std::string EncodeSegment(const SegmentContent& content) {
   std::string bytes;
   bytes.reserve(size);
   bytes.append(kMagic);
-  PutFixed32(content.changed_nodes > 0 ? kVersion : 1, bytes);
+  PutFixed32(VersionOf(content), bytes);
   PutFixed32(static_cast<uint32_t>(sections.size()), bytes);
   for (size_t i = 0; i < sections.size(); ++i) {
     PutFixed32(static_cast<uint32_t>(i + 1), bytes);

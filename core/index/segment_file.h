@@ -30,6 +30,9 @@ struct SegmentContent {
   std::optional<std::string> graph;
   // How many nodes came and went since the graph was built from nothing.
   uint32_t changed_nodes = 0;
+  // MeasureScoreSlope of `codes`; positive. nullopt of few, and of a file of
+  // version 1 or 2.
+  std::optional<float> score_slope;
 
   friend bool operator==(const SegmentContent&,
                          const SegmentContent&) = default;

@@ -1,10 +1,10 @@
-"""Writes the golden files of tests/data/index-v1, from docs/index_format.md
-and not from the code that they test.
+"""Writes the golden files of tests/data/index-v1 and index-v3, from
+docs/index_format.md and not from the code that they test.
 
-Usage: make_index_golden.py DIRECTORY
+Usage: make_index_golden.py DIRECTORY_V1 DIRECTORY_V3
 
 They stay as they are: a change of the format gets a version and a directory of
-its own.
+its own. index-v3 has segments alone, of versions 2 and 3.
 """
 
 import hashlib
@@ -33,12 +33,13 @@ def pack_ids(ids):
     return header + bits.to_bytes((len(ids) * width + 7) // 8, "little")
 
 
-def encode_segment(codebook_hash, ids, graph):
+def encode_segment(codebook_hash, ids, graph, version=1, later_properties=b""):
     codes = bytes((7 * i + 1) % 256 for i in range(CODE_BYTES * len(ids)))
-    sections = [codebook_hash + struct.pack("<I", CODE_BYTES), pack_ids(ids), codes]
+    properties = codebook_hash + struct.pack("<I", CODE_BYTES) + later_properties
+    sections = [properties, pack_ids(ids), codes]
     if graph is not None:
         sections.append(graph)
-    header = b"pithsegm" + struct.pack("<II", 1, len(sections))
+    header = b"pithsegm" + struct.pack("<II", version, len(sections))
     for kind, section in enumerate(sections, 1):
         header += struct.pack("<IIQ", kind, zlib.crc32(section), len(section))
     return header + struct.pack("<I", zlib.crc32(header)) + b"".join(sections)
@@ -115,6 +116,14 @@ def main():
         manifest += varint(number) + varint(len(ids)) + varint(len(content))
         manifest += hash
     (directory / "manifest").write_bytes(manifest)
+
+    directory = pathlib.Path(sys.argv[2])
+    for number, version, properties in [
+        (2, 2, struct.pack("<I", 3)),
+        (3, 3, struct.pack("<If", 0, 27.5)),
+    ]:
+        content = encode_segment(hash, *segments[4], version, properties)
+        (directory / f"segment-{number}.pith").write_bytes(content)
 
 
 main()

@@ -856,6 +856,7 @@ TEST_F(CollectionSealingTest, AGraphIsExtendedUntilTooMuchHasChanged) {
     const auto content = DecodeSegment(*bytes, file.filename().string());
     EXPECT_OK(content);
     EXPECT_TRUE(content->graph);
+    EXPECT_TRUE(content->score_slope);
     return content->changed_nodes;
   };
   const auto replace = [this](int from, int to, int added) {

@@ -79,6 +79,20 @@ TEST(RecomputePolicy, ScoresKnownBeforehandSpareWork) {
   EXPECT_EQ(policy.NextBatch(), 0u);
 }
 
+// So many that its share is no finite number: all of them may belong.
+TEST(RecomputePolicy, WhereAllPassagesAreAlikeNoneIsLeftOut) {
+  const std::vector<ScoreBelief> beliefs(40, {.mean = 0.5F, .spread = 0.1F});
+  RecomputePolicy policy(beliefs, 10, 0.9, /*score_slope=*/1e5);
+  size_t done = 0;
+  while (const size_t batch = policy.NextBatch()) {
+    for (size_t i = 0; i < batch; ++i) {
+      policy.Add(0.5F);
+    }
+    done += batch;
+  }
+  EXPECT_EQ(done, beliefs.size());
+}
+
 TEST(MissedShare, IsWhatASumOverManyCandidatesGives) {
   for (const double slope : {0.2, 0.5, 1.0}) {
     for (const double z : {-1.0, 0.0, 1.0, 2.0}) {

@@ -2,8 +2,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,9 +28,10 @@ PassageId Id(uint64_t document, uint32_t serial) {
   return MakePassageId(DocumentNumber{document}, serial);
 }
 
-std::string Golden(std::string_view name) {
+std::string Golden(std::string_view name,
+                   std::string_view directory = "index-v1") {
   const auto bytes =
-      ReadFile(std::filesystem::path(PITH_TEST_DATA) / "index-v1" / name);
+      ReadFile(std::filesystem::path(PITH_TEST_DATA) / directory / name);
   EXPECT_OK(bytes);
   return *bytes;
 }
@@ -110,11 +113,17 @@ void ExpectDamaged(std::string_view bytes, const std::string& message) {
 
 // These files are on disk: a change needs a new version.
 TEST(SegmentFile, GoldenFilesAreReadAndWrittenByteForByte) {
-  for (const auto& [name, content] :
-       {std::pair("segment-1.pith", FlatSegment()),
-        std::pair("segment-4.pith", GraphSegment())}) {
-    SCOPED_TRACE(name);
-    const std::string golden = Golden(name);
+  SegmentContent changed = GraphSegment();
+  changed.changed_nodes = 3;
+  SegmentContent sloping = GraphSegment();
+  sloping.score_slope = 27.5f;
+  for (const auto& [directory, name, content] :
+       {std::tuple("index-v1", "segment-1.pith", FlatSegment()),
+        std::tuple("index-v1", "segment-4.pith", GraphSegment()),
+        std::tuple("index-v3", "segment-2.pith", changed),
+        std::tuple("index-v3", "segment-3.pith", sloping)}) {
+    SCOPED_TRACE(absl::StrCat(directory, " ", name));
+    const std::string golden = Golden(name, directory);
     const auto decoded = DecodeSegment(golden, name);
     ASSERT_OK(decoded);
     EXPECT_TRUE(*decoded == content);
@@ -148,11 +157,23 @@ TEST(SegmentFile, ChangedNodesComeBackAndTakeAVersionOfTheirOwn) {
   bytes[8] = 1;
   ExpectDamaged(WithCrcs(bytes),
                 "section \"properties\" has 24 bytes, it takes 20");
-  ExpectDamaged(Changed(8, 2, 4),
-                "section \"properties\" has 20 bytes, it takes 24");
+  for (const uint64_t version : {2, 3}) {
+    ExpectDamaged(Changed(8, version, 4),
+                  absl::StrCat("section \"properties\" has 20 bytes, it takes ",
+                               16 + 4 * version));
+  }
   bytes[8] = 2;
   bytes.replace(kTableAt + 4 * kEntryBytes + 4 + 20, 4, 4, '\0');
   ExpectDamaged(WithCrcs(bytes), "version 2 with no changed nodes");
+}
+
+TEST(SegmentFile, ASlopeIsFiniteAndPositive) {
+  for (const float slope : {0.0F, -1.0F, std::numeric_limits<float>::infinity(),
+                            std::numeric_limits<float>::quiet_NaN()}) {
+    SegmentContent content = GraphSegment();
+    content.score_slope = slope;
+    ExpectDamaged(EncodeSegment(content), "it is finite and positive");
+  }
 }
 
 TEST(SegmentFile, OverheadDoesNotGrowWithPassages) {
@@ -207,10 +228,10 @@ TEST(SegmentFile, EveryFlippedBitIsDataLossOfItsSection) {
 }
 
 TEST(SegmentFile, NewerVersionIsRefusedWithBothVersions) {
-  EXPECT_THAT(DecodeSegment(Changed(8, 3, 4), "file-name"),
+  EXPECT_THAT(DecodeSegment(Changed(8, 4, 4), "file-name"),
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       "decode segment file-name: version 3 is newer than this "
-                       "build, which reads up to 2"));
+                       "decode segment file-name: version 4 is newer than this "
+                       "build, which reads up to 3"));
   ExpectDamaged(Changed(8, 0, 4), "version 0");
 }
 
