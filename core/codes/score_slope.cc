@@ -6,12 +6,14 @@
 #include <limits>
 #include <vector>
 
+#include "core/base/random.h"
 #include "core/base/status_macros.h"
 
 namespace pith {
 namespace {
 
-constexpr size_t kQueries = 256;
+constexpr size_t kQueries = 512;
+static_assert(kQueries <= kMinSlopeCodes);
 constexpr size_t kNear = 32;
 constexpr size_t kFar = 256;
 // Of passages that are all alike.
@@ -38,12 +40,16 @@ absl::StatusOr<std::optional<float>> MeasureScoreSlope(
     return std::nullopt;
   }
   const std::vector<uint8_t> blocks = codebook.ToBlocks(codes);
+  // Where a graph's order has been halved again and again, nodes at equal
+  // distances are no sample: they lie at the ends of its parts.
+  uint64_t random = 0;
+  const std::vector<size_t> nodes = RandomPositions(count, kQueries, random);
   std::vector<std::vector<float>> scores(control.threads);
   std::vector<float> slopes(kQueries);
   PITH_RETURN_IF_ERROR(ParallelFor(
       control, kQueries, /*grain=*/1,
       [&](size_t worker, size_t query, size_t /*end*/) {
-        const size_t node = query * count / kQueries;
+        const size_t node = nodes[query];
         std::vector<float> vector(static_cast<size_t>(codebook.dimension()));
         codebook.Decode(codes.subspan(node * bytes, bytes), vector);
         std::vector<float>& own = scores[worker];
