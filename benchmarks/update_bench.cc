@@ -58,6 +58,7 @@
 #include "benchmarks/update/texts.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
+#include "core/index/seal_throttle.h"
 #include "embedder/model_embedder.h"
 
 namespace pith {
@@ -294,7 +295,7 @@ int Main(int argc, char** argv) {
       .seal_threads =
           std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
   size_t bulk = 0;
-  double cpu_percent = 50;
+  int cpu_percent = 50;
 
   CLI::App app("Measures what changes of a collection cost and leave.");
   app.add_option("--part", config.parts, "edits, rounds, deletion, searches")
@@ -368,7 +369,7 @@ int Main(int argc, char** argv) {
   };
   std::optional<SealThrottle> throttle;
   if (cpu_percent < 100) {
-    throttle.emplace(SealThrottle::Options{.cpu_share = cpu_percent / 100});
+    throttle.emplace(SealThrottle::Options{.cpu_share = cpu_percent / 100.0});
     collection.throttle = &*throttle;
   }
   config.rounds.live.collection = collection;

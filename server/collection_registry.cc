@@ -51,11 +51,6 @@ absl::Status ExistsAlready(std::string_view name) {
 // For a server to embed a dozen texts, loading its model first.
 constexpr absl::Duration kProbeTimeout = absl::Minutes(1);
 
-void RemoveOrLog(const fs::path& directory) {
-  const absl::Status removed = RemoveTree(directory);
-  LOG_IF(ERROR, !removed.ok()) << removed;
-}
-
 // What was found in a collection's copy as of where the collection lies: of the
 // copy nothing is left, and its files are those of the collection.
 void MoveProblems(const fs::path& from, const fs::path& to,
@@ -447,14 +442,14 @@ absl::StatusOr<CheckReport> CollectionRegistry::Verify(
 
 absl::StatusOr<CheckReport> CollectionRegistry::VerifySnapshot(
     const fs::path& snapshot, const CheckControl& control) {
-  PITH_RETURN_IF_ERROR(CheckSnapshot(snapshot, control.bytes));
+  PITH_RETURN_IF_ERROR(CheckSnapshot(snapshot, control.bytes()));
   return VerifyDirectory(backend_, snapshot, control);
 }
 
 absl::StatusOr<CheckReport> CollectionRegistry::Repair(
     std::string_view name, const CheckControl& control) {
   if (Find(name).ok()) {
-    // It is closed only if there is something to mend.
+    // It is closed only if something may be mended.
     absl::StatusOr<CheckReport> report = Verify(name, control);
     if (!report.ok() || report->problem_count == report->irreparable_count) {
       return report;
@@ -505,7 +500,7 @@ absl::StatusOr<CheckReport> CollectionRegistry::CloseAndRepair(
     handle.reset();
     const absl::Time end = absl::Now() + kCloseTimeout;
     while (gone.wait_for(kCloseInterval) != std::future_status::ready) {
-      if (control.bytes.cancelled()) {
+      if (control.cancelled()) {
         return absl::CancelledError("the repair was cancelled");
       }
       if (absl::Now() >= end) {

@@ -137,8 +137,9 @@ class CollectionRegistry {
   absl::StatusOr<CheckReport> VerifySnapshot(
       const std::filesystem::path& snapshot, const CheckControl& control);
 
-  // Closes the collection, if it is open, mends it, and opens it again; as
-  // RepairDirectory. Others get kUnavailable meanwhile.
+  // Verifies the collection and, if something may be mended, closes it, mends
+  // it, and opens it again; as RepairDirectory. Others get kUnavailable
+  // meanwhile.
   absl::StatusOr<CheckReport> Repair(std::string_view name,
                                      const CheckControl& control)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -1,6 +1,8 @@
 #include "server/collections_service.h"
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -42,37 +44,38 @@ v1::Operation Describe(const std::string& collection, const std::string& target,
   return description;
 }
 
-// Shows progress where `progress` says.
+// Shows done and total in the fields that the setters are of, of the progress
+// that `progress` says.
 template <typename Progress>
-WorkControl ControlOf(Operation& operation,
-                      Progress* (v1::Operation::*progress)(),
-                      void (Progress::*set_done)(int64_t),
-                      void (Progress::*set_total)(int64_t)) {
-  return {.cancelled = [&operation] { return operation.cancelled(); },
-          .progress =
-              [&operation, progress, set_done, set_total](uint64_t done,
-                                                          uint64_t total) {
-                operation.Update([&](v1::Operation& shown) {
-                  Progress& message = *(shown.*progress)();
-                  (message.*set_done)(static_cast<int64_t>(done));
-                  (message.*set_total)(static_cast<int64_t>(total));
-                });
-              }};
+std::function<void(uint64_t, uint64_t)> ShownBy(
+    Operation& operation, Progress* (v1::Operation::*progress)(),
+    void (Progress::*set_done)(int64_t), void (Progress::*set_total)(int64_t)) {
+  return [&operation, progress, set_done, set_total](uint64_t done,
+                                                     uint64_t total) {
+    operation.Update([&](v1::Operation& shown) {
+      Progress& message = *(shown.*progress)();
+      (message.*set_done)(static_cast<int64_t>(done));
+      (message.*set_total)(static_cast<int64_t>(total));
+    });
+  };
 }
 
 WorkControl CopyControlOf(Operation& operation,
                           v1::CopyProgress* (v1::Operation::*progress)()) {
-  return ControlOf(operation, progress, &v1::CopyProgress::set_bytes,
-                   &v1::CopyProgress::set_total_bytes);
+  return {.cancelled = [&operation] { return operation.cancelled(); },
+          .progress = ShownBy(operation, progress, &v1::CopyProgress::set_bytes,
+                              &v1::CopyProgress::set_total_bytes)};
 }
 
 CheckControl CheckControlOf(Operation& operation,
                             v1::CheckProgress* (v1::Operation::*progress)()) {
-  return {.bytes = ControlOf(operation, progress, &v1::CheckProgress::set_bytes,
-                             &v1::CheckProgress::set_total_bytes),
-          .documents = ControlOf(operation, progress,
-                                 &v1::CheckProgress::set_documents_checked,
-                                 &v1::CheckProgress::set_documents)};
+  return {.cancelled = [&operation] { return operation.cancelled(); },
+          .bytes_progress =
+              ShownBy(operation, progress, &v1::CheckProgress::set_bytes,
+                      &v1::CheckProgress::set_total_bytes),
+          .documents_progress = ShownBy(
+              operation, progress, &v1::CheckProgress::set_documents_checked,
+              &v1::CheckProgress::set_documents)};
 }
 
 absl::Status Restore(CollectionRegistry& collections,

@@ -18,10 +18,7 @@ namespace {
 
 // What is left of a directory that was not finished; nothing if it was.
 auto RemoveAtEnd(const fs::path& path) {
-  return absl::MakeCleanup([path] {
-    const absl::Status removed = RemoveTree(path);
-    LOG_IF(ERROR, !removed.ok()) << removed;
-  });
+  return absl::MakeCleanup([path] { RemoveOrLog(path); });
 }
 
 absl::StatusOr<CheckResult> Check(const StoreBackend::OpenStore& open,
@@ -36,6 +33,11 @@ absl::StatusOr<CheckResult> Check(const StoreBackend::OpenStore& open,
 }
 
 }  // namespace
+
+void RemoveOrLog(const fs::path& directory) {
+  const absl::Status removed = RemoveTree(directory);
+  LOG_IF(ERROR, !removed.ok()) << removed;
+}
 
 absl::Status CreateSnapshot(const fs::path& copy, const fs::path& directory,
                             const WorkControl& control) {

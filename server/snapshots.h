@@ -15,6 +15,10 @@
 
 namespace pith {
 
+// Removes it and all that is in it. What is left for an error is for the next
+// start to remove.
+void RemoveOrLog(const std::filesystem::path& directory);
+
 // What is done with a collection's directory as a whole. What an error leaves
 // of a new directory is removed.
 

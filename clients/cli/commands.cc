@@ -125,8 +125,11 @@ std::string CollectionsTable(
     if (collection.has_error()) {
       absl::StrAppend(&text, collection.name(),
                       " cannot be served: ", ReasonText(collection.error()),
-                      "\n(pith verify ", collection.name(),
-                      " says what is damaged)\n");
+                      "\n");
+      if (absl::IsDataLoss(FromRpcStatus(collection.error()))) {
+        absl::StrAppend(&text, "(pith verify ", collection.name(),
+                        " says what is damaged)\n");
+      }
     }
     if (collection.has_embedding_error()) {
       absl::StrAppend(&text, collection.name(), " embedding failed: ",

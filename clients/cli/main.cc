@@ -71,16 +71,17 @@ CLI::App* AddCommand(CLI::App& parent, CommandLine& line, const char* name,
 CLI::App* AddGeneralCommand(CLI::App& parent, CommandLine& line,
                             const char* name, const char* description,
                             Command command) {
-  return AddCommand(
-      parent, line, name, description,
-      [command = std::move(command),
-       name](const Invocation& call) -> absl::StatusOr<Outcome> {
-        if (call.collection_given) {
-          return absl::InvalidArgumentError(absl::StrCat(
-              "--collection ", call.collection, " does not apply to ", name));
-        }
-        return command(call);
-      });
+  return AddCommand(parent, line, name, description,
+                    [command = std::move(command),
+                     name](const Invocation& call) -> absl::StatusOr<Outcome> {
+                      if (call.collection_given) {
+                        return WithHint(absl::InvalidArgumentError(absl::StrCat(
+                                            "--collection ", call.collection,
+                                            " does not apply to ", name)),
+                                        kHelpHint);
+                      }
+                      return command(call);
+                    });
 }
 
 CLI::App* AddGroup(CLI::App& parent, const char* name,
@@ -206,8 +207,9 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) {
         return Compact(call, line.recompute);
       });
-  compact->add_option("COLLECTION", line.invocation.collection,
-                      "As --collection");
+  compact
+      ->add_option("COLLECTION", line.invocation.collection, "As --collection")
+      ->excludes(line.collection);
   compact->add_flag(
       "--recompute", line.recompute,
       "Make codes from recomputed vectors, with one new codebook: "
@@ -220,14 +222,13 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) { return Snapshot(call, line.argument); })
       ->add_option("PATH", line.argument, "A folder that does not exist")
       ->required();
-  CLI::App* restore = AddCommand(
-      app, line, "restore", "Make a collection from a snapshot",
-      [&line](const Invocation& call) {
-        return Restore(call, line.argument,
-                       line.restored_name.empty() && call.collection_given
-                           ? call.collection
-                           : line.restored_name);
-      });
+  CLI::App* restore =
+      AddCommand(app, line, "restore", "Make a collection from a snapshot",
+                 [&line](const Invocation& call) {
+                   return Restore(call, line.argument,
+                                  call.collection_given ? call.collection
+                                                        : line.restored_name);
+                 });
   restore->add_option("PATH", line.argument, "A snapshot's folder")->required();
   restore
       ->add_option("NAME", line.restored_name,
@@ -240,6 +241,7 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) { return Verify(call, line.snapshot); });
   CLI::Option* verified = verify->add_option(
       "COLLECTION", line.invocation.collection, "As --collection");
+  verified->excludes(line.collection);
   verify
       ->add_option("--snapshot", line.snapshot,
                    "Verify the snapshot in this folder instead")
@@ -249,7 +251,8 @@ void Define(CLI::App& app, CommandLine& line) {
              "Verify a collection, and mend what can be made again from its "
              "texts",
              Repair)
-      ->add_option("COLLECTION", line.invocation.collection, "As --collection");
+      ->add_option("COLLECTION", line.invocation.collection, "As --collection")
+      ->excludes(line.collection);
 
   CLI::App* collection =
       AddGroup(app, "collection", "Create, list and delete collections");

@@ -157,7 +157,8 @@ std::optional<std::string> WorkText(const v1::Operation& operation) {
                               FormatBytes(progress.total_bytes()));
   };
   const auto checked = [](const v1::CheckProgress& progress) -> std::string {
-    return progress.documents_checked() == 0
+    return progress.documents_checked() == 0 ||
+                   progress.bytes() < progress.total_bytes()
                ? absl::StrCat("checksums of ", FormatBytes(progress.bytes()),
                               " of ", FormatBytes(progress.total_bytes()))
                : absl::StrCat(FormatCount(progress.documents_checked()), " of ",

@@ -22,7 +22,7 @@ constexpr char kBeyondCheck[] =
     "a snapshot may have what is lost (pith restore); else delete the "
     "collection and add its documents again";
 
-// EndOf an operation that checks.
+// EndOf an operation that checks a collection.
 absl::Status EndOfCheck(const v1::Operation& operation,
                         const OperationWords& words) {
   absl::Status end = EndOf(operation, words);
@@ -140,7 +140,8 @@ absl::StatusOr<Outcome> Verify(const Invocation& invocation,
       const v1::Operation operation,
       RunOperation<v1::VerifyCollectionResponse>(
           invocation, &Stub::VerifyCollection, request, words));
-  PITH_RETURN_IF_ERROR(EndOfCheck(operation, words));
+  PITH_RETURN_IF_ERROR(snapshot.empty() ? EndOfCheck(operation, words)
+                                        : EndOf(operation, words));
   const v1::CheckProgress& check = operation.verify();
   if (!invocation.json) {
     PrintProblems(check);

@@ -181,7 +181,9 @@ absl::StatusOr<Outcome> Sources(const Invocation& invocation) {
   const auto listed = Call<v1::ListSourcesResponse>(
       stub, &v1::SourcesService::Stub::ListSources, request);
   if (!listed.ok()) {
-    return OfCollection(listed.status(), invocation.collection);
+    return invocation.collection_given
+               ? OfCollection(listed.status(), invocation.collection)
+               : listed.status();
   }
   const v1::ListSourcesResponse& response = *listed;
   if (invocation.json) {

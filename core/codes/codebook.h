@@ -112,7 +112,8 @@ class Codebook final : public Codec {
                 std::span<uint8_t> code) const override;
   EstimateError ErrorOf(std::span<const uint8_t> code) const override;
 
-  // Of passages' scores for queries like the training vectors.
+  // Of the training sample's scores, for a segment that has no slope of its own
+  // (MeasureScoreSlope).
   float score_slope() const { return score_slope_; }
 
   // tan(theta) of the vector that `code` was made of, as well as its scale byte

@@ -55,7 +55,7 @@ class Checker {
   absl::StatusOr<CheckResult> Run() {
     // Not even an iterator is to be trusted where a block is damaged: RocksDB's
     // may end there without an error.
-    const absl::Status bytes = store_.CheckBytes(control_.bytes);
+    const absl::Status bytes = store_.CheckBytes(control_.bytes());
     all_listed_ = bytes.ok();
     PITH_RETURN_IF_ERROR(Irreparable(bytes));
     PITH_RETURN_IF_ERROR(CheckSegments());
@@ -109,7 +109,7 @@ class Checker {
   }
 
   absl::Status CheckCancelled() const {
-    return control_.documents.cancelled()
+    return control_.cancelled()
                ? absl::CancelledError("the check was cancelled")
                : absl::OkStatus();
   }
@@ -250,7 +250,7 @@ class Checker {
                const absl::StatusOr<DocumentRecord>& record) -> absl::Status {
           if (++report_.documents % kProgressInterval == 0) {
             PITH_RETURN_IF_ERROR(CheckCancelled());
-            control_.documents.progress(
+            control_.documents_progress(
                 report_.documents,
                 stored_counts_ ? stored_counts_->documents : 0);
           }

@@ -2,6 +2,7 @@
 #define PITH_CORE_INDEX_COLLECTION_CHECK_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,10 +53,18 @@ struct CheckResult {
 };
 
 struct CheckControl {
-  // Of the bytes of the store, whose checksums are compared first.
-  WorkControl bytes;
-  // Of the documents.
-  WorkControl documents;
+  // Asked often; the check then fails with kCancelled.
+  std::function<bool()> cancelled = [] { return false; };
+  // Told of the bytes whose checksums were compared, which comes first, and
+  // then of the documents that were checked; and of how many there are.
+  std::function<void(uint64_t done, uint64_t total)> bytes_progress =
+      [](uint64_t, uint64_t) {};
+  std::function<void(uint64_t done, uint64_t total)> documents_progress =
+      [](uint64_t, uint64_t) {};
+
+  WorkControl bytes() const {
+    return {.cancelled = cancelled, .progress = bytes_progress};
+  }
 };
 
 inline constexpr size_t kMaxProblems = 100;

@@ -23,8 +23,8 @@ double AllowedShare(double missed) {
   return missed * (1 + 5 * missed) / 1.65;
 }
 
-// Of a slope in spreads. Beyond it, where passages are all alike, everything
-// would be recomputed anyway, and MissedShare is the difference of numbers that
+// Of a slope in spreads. Beyond it, where passages are all alike, z is kMaxZ
+// for every target, and MissedShare comes to be a difference of numbers that
 // are not finite.
 constexpr double kMaxSlope = 5;
 

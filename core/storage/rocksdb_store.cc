@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -15,12 +16,12 @@
 #include "absl/strings/strip.h"
 #include "glog/logging.h"
 #include "rocksdb/cache.h"
+#include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/listener.h"
 #include "rocksdb/options.h"
-#include "rocksdb/sst_file_reader.h"
 #include "rocksdb/table.h"
 #include "rocksdb/table_properties.h"
 #include "rocksdb/utilities/checkpoint.h"
@@ -893,6 +894,20 @@ absl::Status RocksDbStore::VisitVectors(
 
 absl::Status RocksDbStore::CheckBytes(const WorkControl& control) const {
   rocksdb::DB& db = *database_->db;
+  const std::string action = database_->Action("check");
+  // Files are read by name: no compaction is to remove them meanwhile.
+  if (!database_->read_only) {
+    PITH_RETURN_IF_ERROR(FromRocksDb(db.DisableFileDeletions(), action));
+  }
+  const auto enable = absl::MakeCleanup([&] {
+    if (!database_->read_only) {
+      // Fails for a database that cannot delete files.
+      (void)db.EnableFileDeletions(/*force=*/false);
+    }
+  });
+  // Every byte is read from its file, none from the cache.
+  const std::shared_ptr<rocksdb::TableFactory> uncached(
+      rocksdb::NewBlockBasedTableFactory({.no_block_cache = true}));
   std::vector<rocksdb::LiveFileMetaData> tables;
   db.GetLiveFilesMetaData(&tables);
   uint64_t total = 0;
@@ -912,18 +927,16 @@ absl::Status RocksDbStore::CheckBytes(const WorkControl& control) const {
                      });
     if (column == database_->columns.end()) {
       return absl::InternalError(absl::StrCat(
-          database_->Action("check"), ": ", table.relative_filename,
+          action, ": ", table.relative_filename,
           " is of the unknown column family ", table.column_family_name));
     }
-    // A reader of its own: what the database has read before is not read again.
-    rocksdb::SstFileReader reader(db.GetOptions(*column));
-    const std::string path =
-        absl::StrCat(table.directory, "/", table.relative_filename);
-    rocksdb::Status status = reader.Open(path);
-    if (status.ok()) {
-      status = reader.VerifyChecksum(ScanOptions());
-    }
-    PITH_RETURN_IF_ERROR(FromRocksDb(status, database_->Action("check")));
+    rocksdb::Options options = db.GetOptions(*column);
+    options.table_factory = uncached;
+    PITH_RETURN_IF_ERROR(FromRocksDb(
+        rocksdb::VerifySstFileChecksum(
+            options, rocksdb::EnvOptions(options), ScanOptions(),
+            absl::StrCat(table.directory, "/", table.relative_filename)),
+        action));
     done += table.size;
   }
   control.progress(done, total);

@@ -715,6 +715,9 @@ TEST_F(Cli, WrongArgumentsAreErrors) {
        {std::vector<std::string>{"-c", "notes", "status"},
         {"model", "list", "-c", "notes"},
         {"verify", "notes", "--snapshot", "x"},
+        {"-c", "notes", "verify", "other"},
+        {"-c", "notes", "repair", "other"},
+        {"-c", "notes", "compact", "other"},
         {"-c", "notes", "verify", "--snapshot", "x"},
         {"-c", "notes", "restore", "x", "other"}}) {
     const Result refused = Run(contradiction);

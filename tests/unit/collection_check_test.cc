@@ -444,10 +444,9 @@ TEST_F(CollectionCheckTest, ATextOfAnotherLengthIsBeyondRepair) {
 }
 
 TEST_F(CollectionCheckTest, CanBeCancelled) {
-  EXPECT_THAT(
-      CheckCollection(config_, *OpenStore(), segments(),
-                      {.documents = {.cancelled = [] { return true; }}}),
-      StatusIs(absl::StatusCode::kCancelled, "cancelled"));
+  EXPECT_THAT(CheckCollection(config_, *OpenStore(), segments(),
+                              {.cancelled = [] { return true; }}),
+              StatusIs(absl::StatusCode::kCancelled, "cancelled"));
 }
 
 TEST_F(CollectionCheckTest, ACopyIsOfOneMoment) {

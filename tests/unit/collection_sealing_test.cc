@@ -912,6 +912,26 @@ TEST_F(CollectionSealingTest, ARecallTargetDecidesHowMuchIsRecomputed) {
   EXPECT_LE(bound->passages_reranked, 6);
 }
 
+TEST_F(CollectionSealingTest, WhatIsRecomputedFollowsTheSegmentsSlope) {
+  StartSealed();
+  const fs::path file = SegmentFile();
+  const auto reranked = [&](float slope) -> size_t {
+    const auto bytes = ReadFile(file);
+    EXPECT_OK(bytes);
+    auto content = DecodeSegment(*bytes, "segment");
+    EXPECT_OK(content);
+    EXPECT_GT(content->score_slope.value_or(0), 0);
+    content->score_slope = slope;
+    EXPECT_OK(WriteFileAtomically(file, EncodeSegment(*content)));
+    EXPECT_OK(Open());
+    const absl::StatusOr<SearchResult> found =
+        collection_->Search(Text(3), {.recall_target = 0.9}, {});
+    EXPECT_OK(found);
+    return found->passages_reranked;
+  };
+  EXPECT_LT(reranked(1), reranked(100));
+}
+
 TEST_F(CollectionSealingTest, OptionsOutOfRangeAreRefused) {
   const auto search = [&](const SearchOptions& options) {
     return collection_->Search("x", options, {});
