@@ -319,6 +319,41 @@ absl::Status ListDocuments(CollectionRegistry& collections,
   return absl::OkStatus();
 }
 
+absl::Status DeletePrefix(CollectionRegistry& collections,
+                          const v1::DeleteDocumentsRequest& request,
+                          const RequestContext& context,
+                          v1::DeleteDocumentsResponse& response) {
+  if (request.ids_size() > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        request.ids_size(), " ids and a prefix, only either is possible"));
+  }
+  if (request.prefix().empty()) {
+    return absl::InvalidArgumentError(
+        "the prefix is empty, which every id starts with");
+  }
+  PITH_ASSIGN_OR_RETURN(const auto handle,
+                        collections.FindOrReopen(request.collection()));
+  std::optional<std::string> last;
+  while (true) {
+    PITH_RETURN_IF_ERROR(CheckAlive(context));
+    PITH_ASSIGN_OR_RETURN(
+        std::vector<DocumentListing> documents,
+        handle->collection().List(request.prefix(), last, kMaxDeleteIds));
+    if (documents.empty()) {
+      return absl::OkStatus();
+    }
+    std::vector<std::string> ids;
+    for (DocumentListing& document : documents) {
+      ids.push_back(std::move(document.id));
+    }
+    last = ids.back();
+    PITH_ASSIGN_OR_RETURN(const DeleteResult result,
+                          handle->collection().DeleteAndWait(std::move(ids)));
+    response.set_deleted(response.deleted() +
+                         static_cast<int64_t>(result.deleted));
+  }
+}
+
 // Finishes when the collection answers, which it always does.
 class DeleteCall : public grpc::ServerUnaryReactor {
  public:
@@ -373,9 +408,14 @@ grpc::ServerUnaryReactor* DocumentsServiceImpl::GetDocument(
 }
 
 grpc::ServerUnaryReactor* DocumentsServiceImpl::DeleteDocuments(
-    grpc::CallbackServerContext* /*context*/,
+    grpc::CallbackServerContext* context,
     const v1::DeleteDocumentsRequest* request,
     v1::DeleteDocumentsResponse* response) {
+  if (request->has_prefix()) {
+    return RunUnary(context, executor_, [=, this](const CallContext& call) {
+      return DeletePrefix(collections_, *request, call.request, *response);
+    });
+  }
   return DeleteCall::Start(collections_, *request, response);
 }
 

@@ -13,6 +13,7 @@
 
 #include "clients/cli/json.h"
 #include "clients/cli/progress.h"
+#include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/string_view.h"
 #include "proto/pith/v1/admin.grpc.pb.h"
@@ -30,6 +31,8 @@ using v1::DocumentsService;
 
 constexpr int kPageSize = 1000;
 constexpr size_t kMaxIdsPerDelete = 1000;
+// A thousand documents take milliseconds.
+constexpr absl::Duration kMaxPrefixWait = absl::Hours(1);
 
 absl::StatusOr<v1::ListDocumentsResponse> ListPage(
     DocumentsService::Stub& stub, const std::string& collection,
@@ -358,9 +361,9 @@ absl::Status OfCollection(absl::Status status, const std::string& collection) {
             "pith verify ", collection, " says what is damaged, pith repair ",
             collection,
             " mends what can be made again from texts; else a snapshot "
-            "may have it (pith restore)"));
+            "may have it (pith restore PATH NAME)"));
   }
-  if (!absl::IsNotFound(status)) {
+  if (ReasonOf(status) != "COLLECTION_NOT_FOUND") {
     return status;
   }
   return WithHint(std::move(status),
@@ -398,11 +401,33 @@ absl::StatusOr<Outcome> Get(const Invocation& invocation,
 }
 
 absl::StatusOr<Outcome> Remove(const Invocation& invocation,
-                               const std::vector<std::string>& arguments) {
+                               const std::vector<std::string>& arguments,
+                               const std::string& prefix) {
+  if (arguments.empty() && prefix.empty()) {
+    return absl::InvalidArgumentError("neither an ID nor a --prefix is given");
+  }
   PITH_ASSIGN_OR_RETURN(const auto channel, Connect(invocation.daemon));
   DocumentsService::Stub stub(channel);
   std::vector<std::string> ids;
   v1::DeleteDocumentsResponse total;
+  if (!prefix.empty()) {
+    for (const std::string& candidate :
+         IdCandidates(prefix, invocation.working_directory)) {
+      v1::DeleteDocumentsRequest request;
+      request.set_collection(invocation.collection);
+      request.set_prefix(candidate);
+      const auto response = Call<v1::DeleteDocumentsResponse>(
+          stub, &DocumentsService::Stub::DeleteDocuments, request,
+          kMaxPrefixWait);
+      if (!response.ok()) {
+        return OfCollection(response.status(), invocation.collection);
+      }
+      total = *response;
+      if (total.deleted() > 0) {
+        break;
+      }
+    }
+  }
   for (const std::string& argument : arguments) {
     PITH_ASSIGN_OR_RETURN(std::optional<std::string> id,
                           FindDocument(stub, invocation, argument));

@@ -72,7 +72,8 @@ absl::StatusOr<Outcome> Search(const Invocation& invocation,
 absl::StatusOr<Outcome> Get(const Invocation& invocation,
                             const std::string& id);
 absl::StatusOr<Outcome> Remove(const Invocation& invocation,
-                               const std::vector<std::string>& ids);
+                               const std::vector<std::string>& ids,
+                               const std::string& prefix);
 absl::StatusOr<Outcome> List(const Invocation& invocation,
                              const std::string& prefix);
 

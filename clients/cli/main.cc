@@ -53,6 +53,7 @@ struct CommandLine {
   CreateCollectionOptions create;
   bool recompute = false;
   std::string restored_name;
+  std::string prefix;
   // A path.
   std::string snapshot;
   Command command;
@@ -178,11 +179,17 @@ void Define(CLI::App& app, CommandLine& line) {
       [&line](const Invocation& call) { return Get(call, line.argument); })
       ->add_option("ID", line.argument, "A document's id or path")
       ->required();
-  AddCommand(
-      app, line, "rm", "Remove documents from the index",
-      [&line](const Invocation& call) { return Remove(call, line.words); })
-      ->add_option("ID", line.words, "Documents' ids or paths")
-      ->required();
+  CLI::App* remove =
+      AddCommand(app, line, "rm", "Remove documents from the index",
+                 [&line](const Invocation& call) {
+                   return Remove(call, line.words, line.prefix);
+                 });
+  CLI::Option* removed =
+      remove->add_option("ID", line.words, "Documents' ids or paths");
+  remove
+      ->add_option("--prefix", line.prefix,
+                   "Every document whose id, or path, starts with this")
+      ->excludes(removed);
   AddCommand(
       app, line, "ls", "List documents",
       [&line](const Invocation& call) { return List(call, line.argument); })

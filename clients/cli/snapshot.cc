@@ -19,7 +19,8 @@ constexpr char kMayGoOn[] =
     "it may still go on; `pith status` shows whether it does";
 // Where what is damaged cannot even be read.
 constexpr char kBeyondCheck[] =
-    "a snapshot may have what is lost (pith restore); else delete the "
+    "a snapshot may have what is lost (pith restore PATH NAME); else delete "
+    "the "
     "collection and add its documents again";
 
 // EndOf an operation that checks a collection.
@@ -63,8 +64,10 @@ absl::Status ProblemsFound(const v1::CheckProgress& check,
           work, ": ", Plural(check.problem_count(), "problem"), ", ",
           FormatCount(check.irreparable_count()), " beyond repair")),
       check.irreparable_count() > 0
-          ? "a snapshot may have what is lost (pith restore); else remove the "
-            "documents named and add them again"
+          ? "a snapshot may have what is lost (pith restore PATH NAME); else "
+            "remove the documents named and add them again or, where the store "
+            "is damaged, pith export what can be read and pith import it into "
+            "a new collection"
           : absl::StrCat(repair, " mends them; ",
                          Plural(check.lost_codes(), "passage"),
                          " would be embedded again"));
@@ -111,7 +114,12 @@ absl::StatusOr<Outcome> Restore(const Invocation& invocation,
       const v1::Operation operation,
       RunOperation<v1::RestoreSnapshotResponse>(
           invocation, &Stub::RestoreSnapshot, request, words));
-  PITH_RETURN_IF_ERROR(EndOf(operation, words));
+  if (absl::Status end = EndOf(operation, words); !end.ok()) {
+    return absl::IsAlreadyExists(end)
+               ? WithHint(std::move(end),
+                          "pith restore PATH NAME gives another")
+               : end;
+  }
   if (!invocation.json) {
     std::cout << PrintableLine(operation.collection()) << ": restored "
               << FormatBytes(operation.restore_snapshot().total_bytes()) << "; "

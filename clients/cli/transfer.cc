@@ -181,7 +181,9 @@ absl::StatusOr<ImportCounts> Send(DocumentsService::Stub& stub,
   stream->WritesDone();
   reader.join();
   PITH_RETURN_IF_ERROR(OfCollection(FromGrpc(stream->Finish()), collection));
-  PITH_RETURN_IF_ERROR(malformed);
+  if (!malformed.ok()) {
+    return WithHint(malformed, "what stands before it is stored");
+  }
   return counts;
 }
 

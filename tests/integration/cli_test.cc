@@ -173,6 +173,12 @@ class FakeDocuments : public v1::DocumentsService::Service {
                                const v1::DeleteDocumentsRequest* request,
                                v1::DeleteDocumentsResponse* response) override {
     std::lock_guard lock(world_.mutex);
+    if (request->has_prefix()) {
+      response->set_deleted(static_cast<int64_t>(
+          std::erase_if(world_.documents, [&](const auto& document) {
+            return absl::StartsWith(document.first, request->prefix());
+          })));
+    }
     for (const std::string& id : request->ids()) {
       response->set_deleted(response->deleted() +
                             static_cast<int64_t>(world_.documents.erase(id)));
@@ -761,6 +767,20 @@ TEST_F(Cli, RmRemovesByIdAndByPathAndNamesWhatItDidNotFind) {
   EXPECT_THAT(result.err, HasSubstr("no document unknown"));
   EXPECT_EQ(world_.documents.size(), 1u);
   EXPECT_EQ(Run({"rm", "key"}).exit_code, 1);
+}
+
+TEST_F(Cli, RmRemovesByPrefixAndBelowAPath) {
+  HaveDefaultCollection();
+  for (const std::string& id :
+       {(folder_ / "docs/a.md").string(), (folder_ / "docs/b.md").string(),
+        std::string("key"), std::string("keys")}) {
+    world_.documents[id] = "k";
+  }
+  EXPECT_EQ(Run({"rm", "--prefix", "docs"}).out, "2 documents removed\n");
+  EXPECT_EQ(Run({"rm", "--prefix", "key"}).out, "2 documents removed\n");
+  EXPECT_EQ(Run({"rm", "--prefix", "key"}).exit_code, 1);
+  EXPECT_EQ(Run({"rm"}).exit_code, 2);
+  EXPECT_EQ(Run({"rm", "a", "--prefix", "key"}).exit_code, 2);
 }
 
 TEST_F(Cli, LsPagesThroughAll) {

@@ -946,6 +946,15 @@ TEST_F(ServerTest, DocumentsAreGotListedAndDeleted) {
     ASSERT_TRUE(documents_->DeleteDocuments(&context, request, &response).ok());
     EXPECT_EQ(response.deleted(), 1);
     EXPECT_EQ(response.not_found(), 1);
+    for (const bool with_ids : {true, false}) {
+      grpc::ClientContext refused;
+      SetDeadline(refused);
+      with_ids ? request.set_prefix("1") : request.set_prefix("");
+      EXPECT_EQ(documents_->DeleteDocuments(&refused, request, &response)
+                    .error_code(),
+                grpc::StatusCode::INVALID_ARGUMENT);
+      request.clear_ids();
+    }
   }
   grpc::ClientContext context;
   SetDeadline(context);
