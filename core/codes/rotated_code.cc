@@ -1,6 +1,7 @@
 #include "core/codes/rotated_code.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <numeric>
@@ -19,28 +20,52 @@ namespace pith {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// The 16-bit words at `bytes`, which need not be aligned.
-template <class DU>
-HWY_INLINE hn::Vec<DU> LoadWords(DU du, const uint8_t* HWY_RESTRICT bytes) {
+// What nibbles 0 to 15 stand for; part of the format.
+alignas(16) constexpr int8_t kLevels[16] = {
+    -127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127};
+
+// The levels of four nibbles in each of the 16-bit words at `bytes`, which need
+// not be aligned.
+template <class D>
+struct WordLevels {
+  hn::Vec<D> part[4];
+
+  HWY_INLINE WordLevels(D d, const uint8_t* HWY_RESTRICT bytes) {
 #if HWY_TARGET == HWY_SCALAR
-  uint16_t word;
-  hwy::CopyBytes<sizeof(word)>(bytes, &word);
-  return hn::Set(du, word);
+    uint16_t word;
+    hwy::CopyBytes<sizeof(word)>(bytes, &word);
+    for (int i = 0; i < 4; ++i) {
+      part[i] = hn::Set(d, kLevels[word >> (4 * i) & 0xF]);
+    }
 #else
-  return hn::BitCast(du, hn::LoadU(hn::Repartition<uint8_t, DU>(), bytes));
+    const hn::Repartition<uint8_t, D> d8;
+    const hn::RebindToUnsigned<D> du;
+    const auto table =
+        hn::LoadDup128(d8, reinterpret_cast<const uint8_t*>(kLevels));
+    const auto mask = hn::Set(d8, 0xF);
+    const auto nibbles = hn::LoadU(d8, bytes);
+    const auto upper =
+        hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(du, nibbles)));
+    const auto even =
+        hn::BitCast(d, hn::TableLookupBytes(table, hn::And(nibbles, mask)));
+    const auto odd =
+        hn::BitCast(d, hn::TableLookupBytes(table, hn::And(upper, mask)));
+    part[0] = hn::ShiftRight<8>(hn::ShiftLeft<8>(even));
+    part[1] = hn::ShiftRight<8>(hn::ShiftLeft<8>(odd));
+    part[2] = hn::ShiftRight<8>(even);
+    part[3] = hn::ShiftRight<8>(odd);
 #endif
-}
+  }
+};
 
 // Adds to sums[c], for each of kCodes codes, the products of coordinates and
-// nibbles in words [begin, end), a multiple of D's lanes.
+// levels in words [begin, end), a multiple of D's lanes.
 template <size_t kCodes, class D>
 HWY_INLINE void AddProducts(D d, const int16_t* HWY_RESTRICT coordinates,
                             size_t words, const uint8_t* const* codes,
                             size_t begin, size_t end,
                             int32_t* HWY_RESTRICT sums) {
-  const hn::RebindToUnsigned<D> du;
   const hn::RepartitionToWide<D> d32;
-  const auto mask = hn::Set(du, 0xF);
   // ReorderWidenMulAccumulate may use both.
   hn::Vec<decltype(d32)> sum0[kCodes];
   hn::Vec<decltype(d32)> sum1[kCodes];
@@ -51,20 +76,16 @@ HWY_INLINE void AddProducts(D d, const int16_t* HWY_RESTRICT coordinates,
     bytes[c] = codes[c];
   }
   for (size_t j = begin; j < end; j += hn::Lanes(d)) {
-    const auto q0 = hn::LoadU(d, coordinates + j);
-    const auto q1 = hn::LoadU(d, coordinates + words + j);
-    const auto q2 = hn::LoadU(d, coordinates + 2 * words + j);
-    const auto q3 = hn::LoadU(d, coordinates + 3 * words + j);
+    hn::Vec<D> query[4];
+    for (size_t p = 0; p < 4; ++p) {
+      query[p] = hn::LoadU(d, coordinates + p * words + j);
+    }
     for (size_t c = 0; c < kCodes; ++c) {
-      const auto word = LoadWords(du, bytes[c] + 2 * j);
-      const auto n0 = hn::BitCast(d, hn::And(word, mask));
-      const auto n1 = hn::BitCast(d, hn::And(hn::ShiftRight<4>(word), mask));
-      const auto n2 = hn::BitCast(d, hn::And(hn::ShiftRight<8>(word), mask));
-      const auto n3 = hn::BitCast(d, hn::ShiftRight<12>(word));
-      sum0[c] = hn::ReorderWidenMulAccumulate(d32, n0, q0, sum0[c], sum1[c]);
-      sum0[c] = hn::ReorderWidenMulAccumulate(d32, n1, q1, sum0[c], sum1[c]);
-      sum0[c] = hn::ReorderWidenMulAccumulate(d32, n2, q2, sum0[c], sum1[c]);
-      sum0[c] = hn::ReorderWidenMulAccumulate(d32, n3, q3, sum0[c], sum1[c]);
+      const WordLevels<D> levels(d, bytes[c] + 2 * j);
+      for (size_t p = 0; p < 4; ++p) {
+        sum0[c] = hn::ReorderWidenMulAccumulate(d32, levels.part[p], query[p],
+                                                sum0[c], sum1[c]);
+      }
     }
   }
   for (size_t c = 0; c < kCodes; ++c) {
@@ -87,7 +108,7 @@ HWY_INLINE void SumProducts(const int16_t* HWY_RESTRICT coordinates,
   }
 }
 
-// sums[i] is the integer product of `coordinates` and the nibbles of codes[i].
+// sums[i] is the integer product of `coordinates` and the levels of codes[i].
 void SumAllProducts(const int16_t* coordinates, size_t words,
                     const uint8_t* const* codes, size_t count, int32_t* sums) {
   // Four codes share the loads of a query's coordinates.
@@ -115,18 +136,38 @@ constexpr uint64_t kRotationSeed = 0x70697468;
 constexpr size_t kScaleBytes = 2;
 // Codes that stay in the first-level cache between sums and estimates.
 constexpr size_t kCodesAtATime = 64;
-// A scale is the bits of a float from exponent -13 on, without the mantissa's
-// last 11.
-constexpr int kDroppedBits = 11;
-constexpr uint32_t kSmallestScale = uint32_t{127 - 13} << 23;
+// A scale is the bits of a float from exponent -16 on, without the mantissa's
+// last 13, plus what tells it from an older build's.
+constexpr int kDroppedBits = 13;
+constexpr uint32_t kSmallestScale = uint32_t{127 - 16} << 23;
+constexpr uint32_t kFirstScaleCode = 0xC000;
 
-// The cosine is flat around its maximum: 32 steps find it to within 1e-4 (as
-// measured for dimensions from 64 to 4,096), and 0.994 for each code, where an
-// exact search over all 7 x 384 critical values finds 1e-5 more and takes ten
-// times as long. 1 is the step at which the largest coordinate just fits.
-constexpr int kStepCount = 32;
-constexpr float kFirstStep = 0.8f;
-constexpr float kStepIncrement = 0.045f;
+using HWY_NAMESPACE::kLevels;
+// Of the smallest level above zero.
+constexpr uint8_t kPositiveNibble = 8;
+
+// Magnitudes are rounded to half units of a level, which is what halves the way
+// between two levels fall on; from 111.5 on, all are the largest.
+constexpr size_t kHalfUnits = 224;
+
+// The nibble of the nearest positive level, for half units rounded down.
+constexpr std::array<uint8_t, kHalfUnits> kNearest = [] {
+  std::array<uint8_t, kHalfUnits> nearest{};
+  uint8_t nibble = kPositiveNibble;
+  for (int i = 0; i < static_cast<int>(kHalfUnits); ++i) {
+    while (nibble < 15 && i >= kLevels[nibble] + kLevels[nibble + 1]) {
+      ++nibble;
+    }
+    nearest[static_cast<size_t>(i)] = nibble;
+  }
+  return nearest;
+}();
+
+// The cosine is flat around its maximum: 32 factors find it to within 2e-4.
+// 1 is the factor at which the largest coordinate is the largest level.
+constexpr int kFactorCount = 32;
+constexpr float kFirstFactor = 0.8f;
+constexpr float kFactorIncrement = 0.045f;
 
 uint16_t LoadWord(const uint8_t* bytes) {
   return static_cast<uint16_t>(bytes[0] | bytes[1] << 8);
@@ -141,46 +182,99 @@ uint16_t EncodeScale(float scale) {
   const uint32_t bits = std::bit_cast<uint32_t>(scale);
   CHECK_GE(bits, kSmallestScale) << "scale " << scale;
   const uint32_t code =
-      (bits - kSmallestScale + (1u << (kDroppedBits - 1))) >> kDroppedBits;
+      kFirstScaleCode +
+      ((bits - kSmallestScale + (1u << (kDroppedBits - 1))) >> kDroppedBits);
   CHECK_LE(code, 0xFFFFu) << "scale " << scale;
   return static_cast<uint16_t>(code);
 }
 
 float DecodeScale(uint16_t code) {
-  return std::bit_cast<float>(kSmallestScale +
-                              (uint32_t{code} << kDroppedBits));
+  return std::bit_cast<float>(
+      kSmallestScale + ((uint32_t{code} - kFirstScaleCode) << kDroppedBits));
 }
 
-// A coordinate's distance from zero in whole steps: its level less a half.
-int WholeSteps(float magnitude, float inverse_step) {
-  return std::min(static_cast<int>(magnitude * inverse_step), 7);
+// The nibble of the level that `magnitude` is rounded to.
+int NearestNibble(float magnitude, float half_units) {
+  return kNearest[std::min(static_cast<size_t>(magnitude * half_units),
+                           kHalfUnits - 1)];
 }
 
-// The inverse of the step whose levels make the largest cosine with
-// `magnitudes`.
-float BestInverseStep(std::span<const float> magnitudes) {
-  const float fitting =
-      8.0f / *std::max_element(magnitudes.begin(), magnitudes.end());
+// By how much `magnitudes` are multiplied to be half units of the levels that
+// have the largest cosine with them.
+float BestHalfUnits(std::span<const float> magnitudes) {
+  const float fitting = 2.0f * kLevels[15] /
+                        *std::max_element(magnitudes.begin(), magnitudes.end());
   float best = 0;
   float best_cosine = 0;
-  for (int i = 0; i < kStepCount; ++i) {
-    const float inverse_step =
-        fitting * (kFirstStep + kStepIncrement * static_cast<float>(i));
+  for (int i = 0; i < kFactorCount; ++i) {
+    const float half_units =
+        fitting * (kFirstFactor + kFactorIncrement * static_cast<float>(i));
     float product = 0;
     float square = 0;
     for (const float magnitude : magnitudes) {
-      const float level =
-          static_cast<float>(WholeSteps(magnitude, inverse_step)) + 0.5f;
+      const auto level =
+          static_cast<float>(kLevels[NearestNibble(magnitude, half_units)]);
       product += magnitude * level;
       square += level * level;
     }
     const float cosine = product / std::sqrt(square);
     if (cosine > best_cosine) {
       best_cosine = cosine;
-      best = inverse_step;
+      best = half_units;
     }
   }
   return best;
+}
+
+// level_of(nibble) for each nibble of a code, in the order of coordinates.
+template <typename LevelOfNibble>
+std::vector<float> LevelsOf(std::span<const uint8_t> code,
+                            const LevelOfNibble& level_of) {
+  const size_t words = (code.size() - kScaleBytes) / 2;
+  std::vector<float> levels(4 * words);
+  for (size_t j = 0; j < words; ++j) {
+    const int word = LoadWord(&code[2 * j]);
+    for (size_t part = 0; part < 4; ++part) {
+      levels[part * words + j] = level_of(word >> (4 * part) & 0xF);
+    }
+  }
+  return levels;
+}
+
+float LevelOf(int nibble) {
+  return kLevels[nibble];
+}
+
+void Normalize(std::span<float> vector) {
+  const float norm = std::sqrt(
+      std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0f));
+  for (float& value : vector) {
+    value /= norm;
+  }
+}
+
+// Writes the code of a unit vector, rotated.
+void EncodeRotated(std::span<const float> rotated, std::span<uint8_t> code) {
+  std::vector<float> magnitudes(rotated.size());
+  std::transform(rotated.begin(), rotated.end(), magnitudes.begin(),
+                 [](float value) { return std::abs(value); });
+  const float half_units = BestHalfUnits(magnitudes);
+
+  const size_t words = rotated.size() / 4;
+  float product = 0;
+  for (size_t j = 0; j < words; ++j) {
+    uint32_t word = 0;
+    for (size_t part = 0; part < 4; ++part) {
+      const size_t i = part * words + j;
+      const int nibble = NearestNibble(magnitudes[i], half_units);
+      product += magnitudes[i] * LevelOf(nibble);
+      // Nibble 15 - n is that of the level below zero.
+      word |= static_cast<uint32_t>(rotated[i] < 0 ? 15 - nibble : nibble)
+              << (4 * part);
+    }
+    StoreWord(word, &code[2 * j]);
+  }
+  StoreWord(EncodeScale(1.0f / product), &code[2 * words]);
 }
 
 }  // namespace
@@ -201,45 +295,25 @@ void RotatedCodec::Encode(std::span<const float> vector,
 
   std::vector<float> rotated(static_cast<size_t>(rotation_.padded_dimension()));
   rotation_.Apply(vector, rotated);
-  std::vector<float> magnitudes(rotated.size());
-  std::transform(rotated.begin(), rotated.end(), magnitudes.begin(),
-                 [](float value) { return std::abs(value); });
-  const float inverse_step = BestInverseStep(magnitudes);
-
-  const size_t words = rotated.size() / 4;
-  float product = 0;
-  for (size_t j = 0; j < words; ++j) {
-    uint32_t word = 0;
-    for (size_t part = 0; part < 4; ++part) {
-      const size_t i = part * words + j;
-      const int steps = WholeSteps(magnitudes[i], inverse_step);
-      const int nibble = rotated[i] < 0 ? 7 - steps : 8 + steps;
-      product += magnitudes[i] * (static_cast<float>(steps) + 0.5f);
-      word |= static_cast<uint32_t>(nibble) << (4 * part);
-    }
-    StoreWord(word, &code[2 * j]);
-  }
-  StoreWord(EncodeScale(1.0f / product), &code[2 * words]);
+  EncodeRotated(rotated, code);
 }
 
 void RotatedCodec::Decode(std::span<const uint8_t> code,
                           std::span<float> vector) const {
   CHECK_EQ(code.size(), code_bytes());
-  std::vector<float> levels(static_cast<size_t>(rotation_.padded_dimension()));
-  const size_t words = levels.size() / 4;
-  for (size_t j = 0; j < words; ++j) {
-    const uint32_t word = LoadWord(&code[2 * j]);
-    for (size_t part = 0; part < 4; ++part) {
-      levels[part * words + j] =
-          static_cast<float>(word >> (4 * part) & 0xF) - 7.5f;
-    }
+  rotation_.ApplyInverse(LevelsOf(code, LevelOf), vector);
+  Normalize(vector);
+}
+
+void RotatedCodec::Renew(std::span<uint8_t> code) const {
+  CHECK_EQ(code.size(), code_bytes());
+  if (LoadWord(&code[code.size() - kScaleBytes]) >= kFirstScaleCode) {
+    return;
   }
-  rotation_.ApplyInverse(levels, vector);
-  const float norm = std::sqrt(
-      std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0f));
-  for (float& value : vector) {
-    value /= norm;
-  }
+  std::vector<float> levels = LevelsOf(
+      code, [](int nibble) { return static_cast<float>(nibble) - 7.5f; });
+  Normalize(levels);
+  EncodeRotated(levels, code);
 }
 
 std::unique_ptr<CodeQuery> RotatedCodec::Prepare(
@@ -264,19 +338,18 @@ void RotatedCodec::CopyCode(std::span<const uint8_t> blocks, size_t index,
 
 EstimateError RotatedCodec::ErrorOf(std::span<const uint8_t> code) const {
   CHECK_EQ(code.size(), code_bytes());
-  const size_t words = (code.size() - kScaleBytes) / 2;
   float square = 0;
-  for (const uint8_t byte : code.first(2 * words)) {
-    const float low = static_cast<float>(byte & 0xF) - 7.5f;
-    const float high = static_cast<float>(byte >> 4) - 7.5f;
-    square += low * low + high * high;
+  for (const float level : LevelsOf(code, LevelOf)) {
+    square += level * level;
   }
   // The cosine between x and u is 1 / (scale * |u|). A rotation at random
   // spreads the part of u orthogonal to x evenly over all other dimensions.
-  const float scale = DecodeScale(LoadWord(&code[2 * words]));
+  const float scale = DecodeScale(LoadWord(&code[code.size() - kScaleBytes]));
   const float tangent_square = std::max(scale * scale * square - 1.0f, 0.0f);
-  return {.bias = 0,
-          .spread = std::sqrt(tangent_square / static_cast<float>(4 * words))};
+  return {
+      .bias = 0,
+      .spread = std::sqrt(tangent_square /
+                          static_cast<float>(rotation_.padded_dimension()))};
 }
 
 RotatedQuery::RotatedQuery(std::span<const float> rotated)
@@ -290,18 +363,13 @@ RotatedQuery::RotatedQuery(std::span<const float> rotated)
   if (!(largest > 0)) {
     return;
   }
-  // As fine as 16 bits allow, and no finer than keeps twice the sum of
-  // products, at most 30 times the sum of coordinates, within 31 bits.
-  const float factor = std::min(32767.0f / largest, 7.0e7f / sum);
-  int32_t coordinate_sum = 0;
+  // As fine as 16 bits allow, and no finer than keeps the sum of products, at
+  // most 127 times the sum of coordinates, within 31 bits.
+  const float factor = std::min(32767.0f / largest, 1.6e7f / sum);
   for (size_t i = 0; i < rotated.size(); ++i) {
-    const auto coordinate =
-        static_cast<int16_t>(std::lrint(rotated[i] * factor));
-    coordinates_[i] = coordinate;
-    coordinate_sum += coordinate;
+    coordinates_[i] = static_cast<int16_t>(std::lrint(rotated[i] * factor));
   }
-  offset_ = 15 * coordinate_sum;
-  scale_ = 0.5f / factor;
+  scale_ = 1.0f / factor;
 }
 
 size_t RotatedQuery::CodeBytes() const {
@@ -311,7 +379,7 @@ size_t RotatedQuery::CodeBytes() const {
 float RotatedQuery::Estimate(int32_t sum, const uint8_t* code) const {
   const float code_scale =
       DecodeScale(LoadWord(code + CodeBytes() - kScaleBytes));
-  return static_cast<float>(2 * sum - offset_) * (scale_ * code_scale);
+  return static_cast<float>(sum) * (scale_ * code_scale);
 }
 
 void RotatedQuery::Scan(std::span<const uint8_t> blocks,

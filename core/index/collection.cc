@@ -153,16 +153,20 @@ void Collection::Close() {
 
 absl::Status Collection::Load() {
   PITH_ASSIGN_OR_RETURN(const StoreCounts counts, store_->GetCounts());
-  PITH_RETURN_IF_ERROR(store_->VisitCodes(
-      [this](PassageId passage, std::string_view code) -> absl::Status {
-        if (code.size() != codec_->code_bytes()) {
-          return absl::DataLossError(absl::StrCat(
-              "code of passage ", static_cast<uint64_t>(passage), " has ",
-              code.size(), " bytes, not ", codec_->code_bytes()));
-        }
-        delta_.Append(passage, code);
-        return absl::OkStatus();
-      }));
+  std::string renewed;
+  PITH_RETURN_IF_ERROR(store_->VisitCodes([&](PassageId passage,
+                                              std::string_view code)
+                                              -> absl::Status {
+    if (code.size() != codec_->code_bytes()) {
+      return absl::DataLossError(absl::StrCat(
+          "code of passage ", static_cast<uint64_t>(passage), " has ",
+          code.size(), " bytes, not ", codec_->code_bytes()));
+    }
+    renewed.assign(code);
+    codec_->Renew({reinterpret_cast<uint8_t*>(renewed.data()), renewed.size()});
+    delta_.Append(passage, renewed);
+    return absl::OkStatus();
+  }));
   auto generation = std::make_shared<Generation>();
   generation->number = 1;
   generation->delta = delta_.Snapshot();

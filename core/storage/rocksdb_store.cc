@@ -39,7 +39,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr uint32_t kFormatVersion = 4;
+constexpr uint32_t kFormatVersion = 5;
 // The first with a column family for vectors.
 constexpr uint32_t kVectorsVersion = 3;
 constexpr char kFormatKey[] = "format";

@@ -490,30 +490,30 @@ TEST_F(RocksDbStoreTest, ATruncatedManifestIsDataLossAtEveryLength) {
 TEST_F(RocksDbStoreTest, NewerFormatIsRefusedWithBothVersions) {
   Create();
   std::string version;
-  PutFixed32(5, version);
+  PutFixed32(6, version);
   PutMeta("format", version);
   EXPECT_THAT(Open(),
               StatusIs(absl::StatusCode::kFailedPrecondition,
-                       "format 5 is newer than this build, which reads up "
-                       "to 4"));
+                       "format 6 is newer than this build, which reads up "
+                       "to 5"));
 }
 
 // An old build must not touch what it does not know.
 TEST_F(RocksDbStoreTest, RefusalOfANewerFormatChangesNoByte) {
   ASSERT_OK(CommitOne(*Create(), 1));
   std::string version;
-  PutFixed32(5, version);
+  PutFixed32(6, version);
   PutMeta("format", version);
   const auto before = Contents();
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
-                               "format 5 is newer"));
+                               "format 6 is newer"));
   EXPECT_EQ(Contents(), before);
 }
 
 TEST_F(RocksDbStoreTest, NewerFormatWithOtherColumnFamiliesIsRefusedTheSame) {
   Create();
   std::string version;
-  PutFixed32(5, version);
+  PutFixed32(6, version);
   PutMeta("format", version);
   Tamper([](rocksdb::DB& db) {
     rocksdb::ColumnFamilyHandle* handle = nullptr;
@@ -521,9 +521,9 @@ TEST_F(RocksDbStoreTest, NewerFormatWithOtherColumnFamiliesIsRefusedTheSame) {
     EXPECT_TRUE(db.DestroyColumnFamilyHandle(handle).ok());
   });
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kFailedPrecondition,
-                               "format 5 is newer"));
+                               "format 6 is newer"));
   std::string current;
-  PutFixed32(4, current);
+  PutFixed32(5, current);
   PutMeta("format", current);
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kDataLoss, "column families"));
 }
@@ -616,7 +616,7 @@ TEST_F(RocksDbStoreTest, StoreOfVersion1IsReadAndUpgraded) {
   Tamper([](rocksdb::DB& db) {
     std::string format;
     EXPECT_TRUE(db.Get({}, "format", &format).ok());
-    EXPECT_EQ(format, std::string("\4\0\0\0", 4));
+    EXPECT_EQ(format, std::string("\5\0\0\0", 4));
   });
 }
 

@@ -775,6 +775,41 @@ TEST_F(CollectionTest, ACodeOfTheWrongSizeIsDataLoss) {
               StatusIs(absl::StatusCode::kDataLoss, "5 bytes"));
 }
 
+// A code's scale, which an older build's has in other units, decides which of
+// three passages is the one that is recomputed.
+TEST_F(CollectionTest, CodesOfOlderBuildsAreRead) {
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red green blue"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "red one two"}));
+  ASSERT_OK(PutAndWait(*collection_, {.id = "c", .text = "green one two"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  collection_.reset();
+  StoreBatch batch;
+  batch.counts = *store_->GetCounts();
+  ASSERT_OK(store_->VisitCodes([&](PassageId id, std::string_view code) {
+    // Whole steps of 17 from zero, for nibbles of today's levels.
+    constexpr int kNibbles[] = {0, 2, 3, 4,  5,  6,  6,  7,
+                                8, 9, 9, 10, 11, 12, 13, 15};
+    std::string old(code);
+    for (char& byte : old) {
+      const auto bits = static_cast<uint8_t>(byte);
+      byte = static_cast<char>(kNibbles[bits & 15] | kNibbles[bits >> 4] << 4);
+    }
+    const bool is_a = id == MakePassageId(DocumentNumber{1}, 0);
+    old.replace(old.size() - 2, 2, is_a ? "\x01\x00" : "\xFF\xBF", 2);
+    batch.put_codes.push_back({.id = id, .bytes = std::move(old)});
+    return absl::OkStatus();
+  }));
+  ASSERT_THAT(batch.put_codes, SizeIs(3));
+  ASSERT_OK(store_->Commit(batch, Durability::kSynced));
+  Open();
+  const absl::StatusOr<SearchResult> result = collection_->Search(
+      std::string("red green blue"),
+      {.k = 1, .recall_target = std::nullopt, .rerank = 1}, {});
+  ASSERT_OK(result);
+  ASSERT_THAT(result->hits, SizeIs(1));
+  EXPECT_EQ(result->hits[0].document_id, "a");
+}
+
 TEST_F(CollectionTest, CountsThatDoNotAddUpAreDataLoss) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
   ASSERT_OK(WaitSearchable(*collection_));
