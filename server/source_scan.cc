@@ -34,6 +34,8 @@ namespace fs = std::filesystem;
 // Documents that are on their way to the store.
 constexpr size_t kMaxOutstanding = 64;
 constexpr size_t kMaxOutstandingBytes = size_t{32} << 20;
+// Documents that may be damaged before a scan gives up.
+constexpr int kMaxDamaged = 100;
 
 constexpr int kMaxSkippedByName = 1000;
 constexpr size_t kListPage = 1000;
@@ -84,7 +86,7 @@ class Sender {
   ~Sender() { Wait(); }
 
   // Waits while too much is outstanding. The first error that would meet every
-  // other document, too.
+  // other document, too, as damage is taken to if kMaxDamaged have met it.
   absl::Status Send(DocumentInput input) {
     const size_t bytes = input.text.size();
     {
@@ -113,6 +115,19 @@ class Sender {
     MutexLock lock(mutex_);
     PITH_RETURN_IF_ERROR(fatal_);
     return std::move(refused_);
+  }
+
+  // kDataLoss if what is stored of some documents is damaged, with the first
+  // such. All others were stored.
+  absl::Status damage() const {
+    MutexLock lock(mutex_);
+    if (damaged_ == 0) {
+      return absl::OkStatus();
+    }
+    return Annotate(
+        damage_, absl::StrCat("what is stored of ", damaged_,
+                              damaged_ == 1 ? " file" : " files",
+                              " is damaged and could not be replaced; first"));
   }
 
  private:
@@ -150,8 +165,14 @@ class Sender {
     if (absl::IsInvalidArgument(result.status())) {
       document.why = std::string(result.status().message());
       refused_.push_back(std::move(document));
-    } else if (!result.ok() && fatal_.ok()) {
-      fatal_ = Annotate(result.status(), absl::StrCat("add ", document.id));
+    } else if (!result.ok()) {
+      const absl::Status error =
+          Annotate(result.status(), absl::StrCat("add ", document.id));
+      if (absl::IsDataLoss(error) && ++damaged_ < kMaxDamaged) {
+        damage_.Update(error);
+      } else {
+        fatal_.Update(error);
+      }
     }
     --outstanding_;
     outstanding_bytes_ -= bytes;
@@ -160,12 +181,14 @@ class Sender {
 
   Collection& collection_;
   Operation& operation_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar answered_;
   size_t outstanding_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t outstanding_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Refused> refused_ ABSL_GUARDED_BY(mutex_);
   absl::Status fatal_ ABSL_GUARDED_BY(mutex_);
+  int damaged_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status damage_ ABSL_GUARDED_BY(mutex_);
 };
 
 // The device of `path`, or of the nearest directory above it that is there;
@@ -214,6 +237,7 @@ class Reconciliation {
       gone_.push_back({document.id, document.stamp});
     }
     PITH_RETURN_IF_ERROR(RemoveGone());
+    PITH_RETURN_IF_ERROR(sender_.damage());
     const v1::AddSourceProgress done = operation_.Describe().add_source();
     result_.documents =
         result_.documents_before + done.added() - done.removed();

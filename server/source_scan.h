@@ -48,7 +48,9 @@ struct SourceScanResult {
 // tops: as SourcesService.AddSource says, by docs/sources.md's rules. Reports
 // to `operation` and returns when everything is stored. Deletes nothing, and
 // fails, if `root` is not there or cannot be read. kCancelled if the operation
-// was; what was stored by then stays.
+// was; what was stored by then stays. kDataLoss, after all else is done, if
+// what is stored of some documents is damaged, so that their files could not
+// replace them.
 absl::StatusOr<SourceScanResult> ReconcileSource(Collection& collection,
                                                  const SourceScan& scan,
                                                  Operation& operation);

@@ -460,7 +460,8 @@ absl::StatusOr<Outcome> Remove(const Invocation& invocation,
   } else if (total.deleted() > 0) {
     std::cout << Plural(total.deleted(), "document") << " removed\n";
   }
-  return total.deleted() > 0 ? Outcome::kDone : Outcome::kNothingFound;
+  return total.deleted() > 0 && total.not_found() == 0 ? Outcome::kDone
+                                                       : Outcome::kNothingFound;
 }
 
 absl::StatusOr<Outcome> List(const Invocation& invocation,

@@ -180,7 +180,9 @@ void Define(CLI::App& app, CommandLine& line) {
       ->add_option("ID", line.argument, "A document's id or path")
       ->required();
   CLI::App* remove =
-      AddCommand(app, line, "rm", "Remove documents from the index",
+      AddCommand(app, line, "rm",
+                 "Remove documents from the index; exit code 1 if one of them "
+                 "is not in it",
                  [&line](const Invocation& call) {
                    return Remove(call, line.words, line.prefix);
                  });

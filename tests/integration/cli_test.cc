@@ -762,7 +762,7 @@ TEST_F(Cli, RmRemovesByIdAndByPathAndNamesWhatItDidNotFind) {
   world_.documents["key"] = "k";
   world_.documents["keys"] = "k";
   const Result result = Run({"rm", "docs/a.md", "key", "unknown"});
-  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.exit_code, 1) << result.err;
   EXPECT_EQ(result.out, "2 documents removed\n");
   EXPECT_THAT(result.err, HasSubstr("no document unknown"));
   EXPECT_EQ(world_.documents.size(), 1u);

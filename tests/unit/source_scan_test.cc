@@ -35,13 +35,16 @@ class SourceScanTest : public testing::Test {
  protected:
   SourceScanTest() {
     fs::create_directory(root_);
+    Open(std::make_unique<ForwardingPassageStore>(store_));
+  }
+
+  void Open(std::unique_ptr<PassageStore> store) {
+    collection_.reset();
     CollectionConfig config;
     config.name = "test";
     config.model = embedder_.identity();
-    auto collection =
-        Collection::Open(config, temp_.path() / "segments",
-                         std::make_unique<ForwardingPassageStore>(store_),
-                         embedder_, cache_, {});
+    auto collection = Collection::Open(config, temp_.path() / "segments",
+                                       std::move(store), embedder_, cache_, {});
     CHECK(collection.ok()) << collection.status();
     collection_ = *std::move(collection);
   }
@@ -365,6 +368,79 @@ TEST_F(SourceScanTest, WhatIsOnAFileSystemThatIsNotThereIsKept) {
   EXPECT_EQ(Scan().removed(), 1);
   EXPECT_EQ(result_.kept_unmounted, 0);
   EXPECT_THAT(Documents(), ElementsAre("here", "mount/a", "mount/other"));
+}
+
+// A store in which passages of documents `first` to `last` cannot be read.
+class DamagedStore : public ForwardingPassageStore {
+ public:
+  DamagedStore(std::shared_ptr<PassageStore> store, uint64_t first,
+               uint64_t last)
+      : ForwardingPassageStore(std::move(store)), first_(first), last_(last) {}
+
+  absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
+      std::span<const PassageId> ids) const override {
+    for (const PassageId id : ids) {
+      const auto document = static_cast<uint64_t>(DocumentOf(id));
+      if (document >= first_ && document <= last_) {
+        return absl::DataLossError("a block's checksum");
+      }
+    }
+    return ForwardingPassageStore::GetPassages(ids);
+  }
+
+ private:
+  uint64_t first_;
+  uint64_t last_;
+};
+
+TEST_F(SourceScanTest, DamageOfSomeDocumentsStopsNoOther) {
+  Write("a", "first");
+  Write("b", "second");
+  Write("c", "third");
+  Scan();
+  Open(std::make_unique<DamagedStore>(store_, /*first=*/2, /*last=*/3));
+  Write("a", "changed");
+  Write("b", "changed, too");
+  Write("c", "changed as well");
+  Write("d", "new");
+  Operation operation("op", DescribeAdd("test", root_.string()));
+  const auto scan = [&] {
+    return ReconcileSource(
+        *collection_,
+        {.root = root_, .tops = {root_.string()}, .known = skipped_},
+        operation);
+  };
+  EXPECT_THAT(scan(), StatusIs(absl::StatusCode::kDataLoss,
+                               "what is stored of 2 files is damaged and could "
+                               "not be replaced; first: add "));
+  EXPECT_EQ(operation.Describe().add_source().updated(), 1);
+  EXPECT_EQ(operation.Describe().add_source().added(), 1);
+  EXPECT_EQ(Text("a"), "changed");
+  EXPECT_EQ(Text("d"), "new");
+  EXPECT_THAT(Documents(), ElementsAre("a", "b", "c", "d"));
+
+  // Nothing remembers the damaged ones as files that cannot be indexed.
+  Open(std::make_unique<ForwardingPassageStore>(store_));
+  ASSERT_OK(scan());
+  EXPECT_EQ(Text("b"), "changed, too");
+  EXPECT_EQ(Text("c"), "changed as well");
+}
+
+TEST_F(SourceScanTest, DamageOfManyDocumentsEndsAScan) {
+  for (int i = 0; i < 150; ++i) {
+    Write(absl::StrCat(i), "first");
+  }
+  Scan();
+  Open(std::make_unique<DamagedStore>(store_, /*first=*/1, /*last=*/150));
+  for (int i = 0; i < 150; ++i) {
+    Write(absl::StrCat(i), "changed");
+  }
+  Operation operation("op", DescribeAdd("test", root_.string()));
+  EXPECT_THAT(ReconcileSource(
+                  *collection_,
+                  {.root = root_, .tops = {root_.string()}, .known = skipped_},
+                  operation),
+              StatusIs(absl::StatusCode::kDataLoss, "add "));
 }
 
 TEST_F(SourceScanTest, EachFolderIsNamedBeforeItIsRead) {
