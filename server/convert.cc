@@ -535,6 +535,9 @@ v1::Collection ToProto(const CollectionRegistry::Listing& listing) {
     *proto.mutable_sealing_error() = ToProtoStatus(status.sealing_error);
   }
   proto.set_sealing_pause(status.sealing_pause);
+  if (!status.storage_error.ok()) {
+    *proto.mutable_storage_error() = ToProtoStatus(status.storage_error);
+  }
   proto.set_text_bytes(static_cast<int64_t>(status.counts.text_bytes));
   // A directory that cannot be listed is the collection's trouble, not the
   // listing's.

@@ -73,6 +73,10 @@ absl::Status NoSuchDocument(const std::string& argument,
                    collection, "\""));
 }
 
+std::string VerifyHint(const std::string& collection) {
+  return absl::StrCat("(pith verify ", collection, " says what is damaged)\n");
+}
+
 std::string Ratio(int64_t part, int64_t whole) {
   return whole <= 0
              ? "-"
@@ -130,8 +134,7 @@ std::string CollectionsTable(
                       " cannot be served: ", ReasonText(collection.error()),
                       "\n");
       if (absl::IsDataLoss(FromRpcStatus(collection.error()))) {
-        absl::StrAppend(&text, "(pith verify ", collection.name(),
-                        " says what is damaged)\n");
+        absl::StrAppend(&text, VerifyHint(collection.name()));
       }
     }
     if (collection.has_embedding_error()) {
@@ -141,6 +144,14 @@ std::string CollectionsTable(
     if (collection.has_sealing_error()) {
       absl::StrAppend(&text, collection.name(), " sealing failed: ",
                       ReasonText(collection.sealing_error()), "\n");
+    }
+    if (collection.has_storage_error()) {
+      absl::StrAppend(&text, collection.name(),
+                      " storage: ", ReasonText(collection.storage_error()),
+                      "\n");
+      if (absl::IsDataLoss(FromRpcStatus(collection.storage_error()))) {
+        absl::StrAppend(&text, VerifyHint(collection.name()));
+      }
     }
     if (!collection.sealing_pause().empty()) {
       absl::StrAppend(&text, collection.name(), " sealing pauses: ",

@@ -94,7 +94,7 @@ Collection::Collection(const CollectionConfig& config,
                        VectorCache& cache, const Options& options)
     : config_(config),
       options_(options),
-      store_(std::move(store)),
+      store_(std::make_unique<MonitoredStore>(std::move(store))),
       embedder_(embedder),
       codec_(std::make_shared<const RotatedCodec>(config.model.dimension)),
       exact_vectors_(config_, *store_, embedder, cache),
@@ -1147,7 +1147,8 @@ CollectionStatus Collection::GetStatus() const {
       .sealed_passages = SealedPassages(generation_->segments),
       .dead_passages = generation_->dead.size(),
       .sealing_error = sealing_error_,
-      .sealing_pause = sealing_pause_};
+      .sealing_pause = sealing_pause_,
+      .storage_error = store_->trouble()};
   status.code_memory_bytes =
       generation_->delta->memory_bytes() + generation_->dead.memory_bytes();
   for (const auto& segment : generation_->segments) {

@@ -42,6 +42,7 @@
 #include "core/index/segment.h"
 #include "core/index/segment_directory.h"
 #include "core/index/vector_cache.h"
+#include "core/storage/monitored_store.h"
 #include "core/storage/passage_store.h"
 
 namespace pith {
@@ -172,6 +173,8 @@ struct CollectionStatus {
   absl::Status sealing_error;
   // Why sealing pauses (SealThrottle::PauseReason); empty if it does not.
   std::string sealing_pause;
+  // MonitoredStore::trouble.
+  absl::Status storage_error;
 };
 
 struct CompactOptions {
@@ -588,7 +591,7 @@ class Collection {
 
   const CollectionConfig config_;
   const Options options_;
-  const std::unique_ptr<PassageStore> store_;
+  const std::unique_ptr<MonitoredStore> store_;
   Embedder& embedder_;
   const std::shared_ptr<const RotatedCodec> codec_;
   const ExactVectors exact_vectors_;

@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "core/storage/monitored_store.h"
 #include "core/storage/passage_store.h"
 #include "core/storage/rocksdb_store.h"
 #include "tests/fakes/in_memory_passage_store.h"
@@ -43,6 +44,15 @@ class InMemoryHolder : public StoreHolder {
 
  private:
   InMemoryPassageStore store_;
+};
+
+class MonitoredHolder : public StoreHolder {
+ public:
+  PassageStore& store() override { return store_; }
+  void Reopen() override {}
+
+ private:
+  MonitoredStore store_{std::make_unique<InMemoryPassageStore>()};
 };
 
 class RocksDbHolder : public StoreHolder {
@@ -121,6 +131,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         StoreKind{.name = "InMemory",
                   .create = [] { return std::make_unique<InMemoryHolder>(); }},
+        StoreKind{.name = "Monitored",
+                  .create = [] { return std::make_unique<MonitoredHolder>(); }},
         StoreKind{.name = "RocksDb",
                   .create = [] { return std::make_unique<RocksDbHolder>(); },
                   .survives_reopening = true}),

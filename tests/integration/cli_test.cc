@@ -817,6 +817,9 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
   world_.collections["default"].mutable_sealing_error()->set_message(
       "no space left");
   world_.collections["default"].set_sealing_pause("machine busy 83 %");
+  world_.collections["default"].mutable_storage_error()->set_code(15);
+  world_.collections["default"].mutable_storage_error()->set_message(
+      "read passages of store d: checksum");
   v1::Operation compacting = Report(v1::Operation::STATE_RUNNING);
   compacting.set_collection("default");
   compacting.mutable_compact()->set_phase(v1::CompactProgress::PHASE_BUILDING);
@@ -836,6 +839,8 @@ TEST_F(Cli, StatusShowsCollectionsAndTheirErrors) {
                     "worker ran out of memory\n"),
           HasSubstr("default sealing failed: RESOURCE_EXHAUSTED: no space "
                     "left\n"),
+          HasSubstr("default storage: DATA_LOSS: read passages of store d: "
+                    "checksum\n(pith verify default says what is damaged)\n"),
           HasSubstr("default sealing pauses: machine busy 83 %\n"),
           HasSubstr("running     compact default: building the graph of "
                     "48,023 passages\n"),

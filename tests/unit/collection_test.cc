@@ -151,6 +151,41 @@ TEST_F(CollectionTest, TheStoreIsSettledForLessWhenWritesPause) {
   collection_.reset();
 }
 
+// In which passages cannot be read from now on.
+class UnreadableStore : public ForwardingPassageStore {
+ public:
+  using ForwardingPassageStore::ForwardingPassageStore;
+  absl::StatusOr<std::vector<std::optional<Passage>>> GetPassages(
+      std::span<const PassageId>) const override {
+    return absl::DataLossError("a block's checksum");
+  }
+};
+
+TEST_F(CollectionTest, StatusTellsWhatIsWrongWithTheStore) {
+  EXPECT_OK(collection_->GetStatus().storage_error);
+  store_->set_commit_status(absl::ResourceExhaustedError("disk full"));
+  EXPECT_THAT(PutAndWait(*collection_, {.id = "a", .text = "red"}),
+              StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
+  EXPECT_THAT(collection_->GetStatus().storage_error,
+              StatusIs(absl::StatusCode::kResourceExhausted, "disk full"));
+  store_->set_commit_status(absl::OkStatus());
+  ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red"}));
+  ASSERT_OK(WaitSearchable(*collection_));
+  EXPECT_OK(collection_->GetStatus().storage_error);
+
+  collection_.reset();
+  collection_ = *Collection::Open(config_, temp_.path() / "segments",
+                                  std::make_unique<UnreadableStore>(store_),
+                                  embedder_, cache_, options_);
+  EXPECT_OK(collection_->GetStatus().storage_error);
+  EXPECT_THAT(collection_->Get("a"),
+              StatusIs(absl::StatusCode::kDataLoss, "a block's checksum"));
+  // Writes that succeed mend nothing.
+  ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "blue"}));
+  EXPECT_THAT(collection_->GetStatus().storage_error,
+              StatusIs(absl::StatusCode::kDataLoss, "a block's checksum"));
+}
+
 TEST_F(CollectionTest, SourcesStayUntilOthersAreSet) {
   EXPECT_EQ(*collection_->GetSources(), "");
   ASSERT_OK(collection_->SetSources("first"));
