@@ -7,18 +7,8 @@
 namespace pith {
 namespace {
 
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-int64_t TokensOf(const PackedTokens& tokens, size_t text) {
+int32_t TokensOf(const PackedTokens& tokens, size_t text) {
   return tokens.offsets[text + 1] - tokens.offsets[text];
-}
-
-// Whether texts of `length` rows each may be padded to `longer`.
-bool MayPad(int64_t length, int64_t longer, double max_padding) {
-  return static_cast<double>(longer - length) <=
-         max_padding * static_cast<double>(longer);
 }
 
 }  // namespace
@@ -33,51 +23,34 @@ std::vector<TextUnit> MakeUnits(const PackedTokens& tokens,
 
   std::vector<TextUnit> units;
   for (const size_t text : order) {
-    const int64_t count = TokensOf(tokens, text);
-    const int64_t length = RoundUp(count, packing.length_multiple);
-    const bool joins_group =
-        !units.empty() &&
-        MayPad(length, units.back().groups.back().length, packing.max_padding);
-    const int64_t rows =
-        joins_group ? units.back().groups.back().length : length;
-    if (units.empty() || units.back().rows + rows > packing.unit_rows) {
+    const int32_t rows = TokensOf(tokens, text);
+    if (units.empty() || units.back().rows() + rows > packing.unit_rows) {
       units.emplace_back();
     }
     TextUnit& unit = units.back();
-    if (unit.groups.empty() || !joins_group) {
-      unit.groups.push_back(
-          {.begin = unit.rows, .texts = 0, .length = length, .padded = false});
-    }
-    TextGroup& group = unit.groups.back();
-    ++group.texts;
-    group.padded = group.padded || count < group.length;
     unit.texts.push_back(text);
-    unit.rows += group.length;
+    unit.offsets.push_back(unit.offsets.back() + rows);
   }
   for (TextUnit& unit : units) {
-    unit.rows = RoundUp(unit.rows, packing.row_multiple);
+    if (const int64_t over = unit.rows() % packing.row_multiple; over > 0) {
+      unit.offsets.push_back(
+          static_cast<int32_t>(unit.rows() + packing.row_multiple - over));
+    }
   }
   return units;
 }
 
 void WriteUnit(const PackedTokens& tokens, const TextUnit& unit,
-               std::span<int32_t> ids, std::span<int32_t> positions,
-               std::span<float> weights) {
+               std::span<int32_t> ids, std::span<int32_t> positions) {
   std::ranges::fill(ids, 0);
   std::ranges::fill(positions, 0);
-  std::ranges::fill(weights, 0.0f);
-  auto text = unit.texts.begin();
-  for (const TextGroup& group : unit.groups) {
-    for (int64_t i = 0; i < group.texts; ++i, ++text) {
-      const auto begin = static_cast<size_t>(group.begin + i * group.length);
-      const auto count = static_cast<size_t>(TokensOf(tokens, *text));
-      std::copy_n(tokens.ids.begin() + tokens.offsets[*text], count,
-                  ids.begin() + static_cast<std::ptrdiff_t>(begin));
-      const std::span<int32_t> places = positions.subspan(begin, count);
-      std::iota(places.begin(), places.end(), 0);
-      std::ranges::fill(weights.subspan(begin, count),
-                        1.0f / static_cast<float>(count));
-    }
+  for (size_t i = 0; i < unit.texts.size(); ++i) {
+    const auto begin = static_cast<size_t>(unit.offsets[i]);
+    const auto count = static_cast<size_t>(TokensOf(tokens, unit.texts[i]));
+    std::copy_n(tokens.ids.begin() + tokens.offsets[unit.texts[i]], count,
+                ids.begin() + static_cast<std::ptrdiff_t>(begin));
+    const std::span<int32_t> places = positions.subspan(begin, count);
+    std::iota(places.begin(), places.end(), 0);
   }
 }
 

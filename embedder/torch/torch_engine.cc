@@ -1,9 +1,10 @@
 #include "embedder/torch/torch_engine.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <limits>
+#include <functional>
 #include <new>
 #include <span>
 #include <string>
@@ -66,26 +67,101 @@ absl::Status CatchTorch(const std::string& action, const Function& function) {
   }
 }
 
-// Of text x head x token x value; queries are scaled already. `mask`, if
-// defined, is added to the products with the keys.
+// Of text x head x token x value; queries are scaled already.
 at::Tensor Attention(const at::Tensor& queries, const at::Tensor& keys,
-                     const at::Tensor& values, const at::Tensor& mask) {
+                     const at::Tensor& values) {
 #if TORCH_VERSION_MAJOR >= 2
   return at::scaled_dot_product_attention(
-      queries, keys, values,
-      mask.defined() ? std::optional(mask) : std::nullopt, /*dropout_p=*/0,
+      queries, keys, values, /*attn_mask=*/std::nullopt, /*dropout_p=*/0,
       /*is_causal=*/false, /*scale=*/1.0);
 #else
   // In f32: in bf16, oneDNN would generate code for every length and number of
   // texts anew.
-  at::Tensor products =
-      at::matmul(queries.to(at::kFloat), keys.to(at::kFloat).transpose(-1, -2));
-  if (mask.defined()) {
-    products.add_(mask);
-  }
-  return at::matmul(at::softmax(products, -1), values.to(at::kFloat));
+  return at::matmul(
+      at::softmax(at::matmul(queries.to(at::kFloat),
+                             keys.to(at::kFloat).transpose(-1, -2)),
+                  -1),
+      values.to(at::kFloat));
 #endif
 }
+
+// Attention within each text of a unit: from rows of a layer's queries, keys
+// and values, side by side, to as many rows of their hidden size.
+using UnitAttention = std::function<at::Tensor(const at::Tensor&)>;
+
+UnitAttention AttentionByLength(const TextUnit& unit, int64_t heads,
+                                int64_t hidden_size) {
+  return [&offsets = unit.offsets, heads,
+          hidden_size](const at::Tensor& query_key_value) {
+    at::Tensor result = at::empty({query_key_value.size(0), hidden_size},
+                                  query_key_value.options());
+    for (size_t begin = 0; begin + 1 < offsets.size();) {
+      const int32_t length = offsets[begin + 1] - offsets[begin];
+      size_t end = begin + 1;
+      while (end + 1 < offsets.size() &&
+             offsets[end + 1] - offsets[end] == length) {
+        ++end;
+      }
+      const auto texts = static_cast<int64_t>(end - begin);
+      const auto rows = [&](const at::Tensor& matrix) {
+        return matrix.narrow(0, offsets[begin], texts * length);
+      };
+      // Three tensors of text x head x token x value.
+      const at::Tensor parts =
+          rows(query_key_value)
+              .view({texts, length, 3, heads, hidden_size / heads})
+              .permute({2, 0, 3, 1, 4});
+      rows(result)
+          .view({texts, length, heads, hidden_size / heads})
+          .copy_(Attention(parts.select(0, 0), parts.select(0, 1),
+                           parts.select(0, 2))
+                     .transpose(1, 2));
+      begin = end;
+    }
+    return result;
+  };
+}
+
+#if TORCH_VERSION_MAJOR >= 2
+// On views of the rows, a head x token x value for each text, which LibTorch
+// calls nested. Its kernels for GPUs read and write the rows where they are.
+UnitAttention PackedAttention(const TextUnit& unit, int64_t heads,
+                              int64_t hidden_size) {
+  const at::Tensor offsets = at::tensor(unit.offsets, at::kLong);
+  const at::Tensor lengths = offsets.diff();
+  const int64_t head_size = hidden_size / heads;
+  const at::Tensor sizes = at::stack({at::full_like(lengths, heads), lengths,
+                                      at::full_like(lengths, head_size)},
+                                     1);
+  const at::Tensor strides =
+      at::tensor({head_size, 3 * hidden_size, int64_t{1}}, at::kLong)
+          .repeat({lengths.size(0), 1});
+  const at::Tensor begins =
+      offsets.narrow(0, 0, lengths.size(0)) * (3 * hidden_size);
+  return [=](const at::Tensor& query_key_value) {
+    const auto part = [&](int64_t index) {
+      return at::_nested_view_from_buffer(query_key_value.view(-1), sizes,
+                                          strides,
+                                          begins + index * hidden_size);
+    };
+    at::Tensor queries = part(0);
+    at::Tensor keys = part(1);
+    at::Tensor values = part(2);
+    // Where LibTorch has no such kernel, it wants copies.
+    if (at::_fused_sdp_choice(queries, keys, values) ==
+        static_cast<int64_t>(at::SDPBackend::math)) {
+      queries = queries.contiguous();
+      keys = keys.contiguous();
+      values = values.contiguous();
+    }
+    return Attention(queries, keys, values)
+        .transpose(1, 2)
+        .contiguous()
+        .values()
+        .view({-1, hidden_size});
+  };
+}
+#endif
 
 struct Linear {
   at::Tensor weight;
@@ -116,15 +192,12 @@ struct Layer {
   LayerNorm output_norm;
 };
 
-at::Tensor RowsOf(const TextGroup& group, const at::Tensor& matrix) {
-  return matrix.narrow(0, group.begin, group.rows());
-}
-
 }  // namespace
 
 struct TorchEngine::Encoder {
   EncoderConfig config;
   Pooling pooling;
+  TextAttention attention;
   at::Device device = at::kCPU;
   // Of the layers' weights and activations.
   at::ScalarType type = at::kFloat;
@@ -141,7 +214,7 @@ struct TorchEngine::Encoder {
   struct Input {
     at::Tensor ids;
     at::Tensor positions;
-    at::Tensor weights;
+    at::Tensor offsets;
   };
 
   // Pinned memory, which LibTorch keeps and gives out again, is what a GPU
@@ -152,43 +225,16 @@ struct TorchEngine::Encoder {
   }
 
   Input Stage(const PackedTokens& tokens, const TextUnit& unit) const {
-    const at::Tensor whole = HostTensor({2, unit.rows}, at::kInt);
-    const at::Tensor weights = HostTensor({unit.rows}, at::kFloat);
-    const auto rows = static_cast<size_t>(unit.rows);
+    const int64_t rows = unit.rows();
+    const auto ends = static_cast<int64_t>(unit.offsets.size());
+    const at::Tensor whole = HostTensor({2 * rows + ends}, at::kInt);
     auto* numbers = whole.data_ptr<int32_t>();
-    WriteUnit(tokens, unit, {numbers, rows}, {numbers + rows, rows},
-              {weights.data_ptr<float>(), rows});
+    WriteUnit(tokens, unit, {numbers, static_cast<size_t>(rows)},
+              {numbers + rows, static_cast<size_t>(rows)});
+    std::ranges::copy(unit.offsets, numbers + 2 * rows);
     const at::Tensor there = whole.to(device, /*non_blocking=*/true);
-    return {there.select(0, 0), there.select(0, 1),
-            weights.to(device, /*non_blocking=*/true)};
-  }
-
-  // `mask` is of a value a row.
-  at::Tensor Attend(const at::Tensor& query_key_value,
-                    const std::vector<TextGroup>& groups,
-                    const at::Tensor& mask) const {
-    const int64_t head_size = config.hidden_size / config.heads;
-    at::Tensor context =
-        at::zeros({query_key_value.size(0), config.hidden_size},
-                  query_key_value.options());
-    for (const TextGroup& group : groups) {
-      // Three tensors of text x head x token x head_size.
-      const at::Tensor parts =
-          RowsOf(group, query_key_value)
-              .view({group.texts, group.length, 3, config.heads, head_size})
-              .permute({2, 0, 3, 1, 4});
-      at::Tensor group_mask;
-      if (group.padded) {
-        group_mask =
-            RowsOf(group, mask).view({group.texts, 1, 1, group.length});
-      }
-      RowsOf(group, context)
-          .view({group.texts, group.length, config.heads, head_size})
-          .copy_(Attention(parts.select(0, 0), parts.select(0, 1),
-                           parts.select(0, 2), group_mask)
-                     .transpose(1, 2));
-    }
-    return context;
+    return {there.narrow(0, 0, rows), there.narrow(0, rows, rows),
+            there.narrow(0, 2 * rows, ends)};
   }
 
   at::Tensor Activate(at::Tensor values) const {
@@ -203,40 +249,37 @@ struct TorchEngine::Encoder {
     return values;
   }
 
-  // One row for each of unit.texts, not normalised, f32.
-  at::Tensor Forward(const Input& input,
-                     const std::vector<TextGroup>& groups) const {
-    const at::Tensor mask =
-        at::zeros_like(input.weights, type)
-            .masked_fill_(input.weights == 0,
-                          -std::numeric_limits<double>::infinity());
+  UnitAttention AttentionOf(const TextUnit& unit) const {
+#if TORCH_VERSION_MAJOR >= 2
+    if (attention == TextAttention::kPacked) {
+      return PackedAttention(unit, config.heads, config.hidden_size);
+    }
+#endif
+    return AttentionByLength(unit, config.heads, config.hidden_size);
+  }
+
+  // One row for each of unit.texts and one for what pads, not normalised, f32.
+  at::Tensor Forward(const Input& input, const UnitAttention& attend) const {
     at::Tensor hidden =
         embedding_norm(words.index_select(0, input.ids) +
                        positions.index_select(0, input.positions))
             .to(type);
     for (const Layer& layer : layers) {
       hidden = layer.attention_norm(
-          layer
-              .attention_output(
-                  Attend(layer.query_key_value(hidden), groups, mask))
+          layer.attention_output(attend(layer.query_key_value(hidden)))
               .add_(hidden));
       hidden = layer.output_norm(
           layer.down(Activate(layer.up(hidden))).add_(hidden));
     }
-    std::vector<at::Tensor> pooled;
-    for (const TextGroup& group : groups) {
-      const at::Tensor states =
-          RowsOf(group, hidden)
-              .view({group.texts, group.length, config.hidden_size});
-      pooled.push_back(
-          pooling == Pooling::kMean
-              ? at::matmul(RowsOf(group, input.weights)
-                               .view({group.texts, 1, group.length}),
-                           states.to(at::kFloat))
-                    .squeeze(1)
-              : states.select(1, 0).to(at::kFloat));
+    if (pooling == Pooling::kMean) {
+      // Unsafe: without checks that would wait for the device.
+      return at::segment_reduce(hidden.to(at::kFloat), "mean", /*lengths=*/{},
+                                /*indices=*/{}, input.offsets, /*axis=*/0,
+                                /*unsafe=*/true);
     }
-    return at::cat(pooled);
+    return hidden
+        .index_select(0, input.offsets.narrow(0, 0, input.offsets.size(0) - 1))
+        .to(at::kFloat);
   }
 
   // Writes the rows of unit.texts.
@@ -248,7 +291,7 @@ struct TorchEngine::Encoder {
       at::init_num_threads();
       const c10::Stream& stream = streams[static_cast<size_t>(lane)];
       const c10::StreamGuard guard(stream);
-      const at::Tensor there = Forward(Stage(tokens, unit), unit.groups);
+      const at::Tensor there = Forward(Stage(tokens, unit), AttentionOf(unit));
       vectors = HostTensor(there.sizes(), at::kFloat);
       vectors.copy_(there, /*non_blocking=*/true);
       stream.synchronize();
@@ -340,6 +383,10 @@ Precision TorchEngine::precision() const {
   return encoder_->type == at::kBFloat16 ? Precision::kBf16 : Precision::kF32;
 }
 
+bool TorchEngine::HasPackedAttention() {
+  return TORCH_VERSION_MAJOR >= 2;
+}
+
 absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
     const ModelSpec& spec, const Options& options) {
   if (options.threads < 1) {
@@ -349,6 +396,10 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
   if (options.precision == Precision::kInt8) {
     return absl::InvalidArgumentError(
         "precision int8: the torch engine has f32 and bf16");
+  }
+  if (options.attention == TextAttention::kPacked && !HasPackedAttention()) {
+    return absl::InvalidArgumentError(
+        "packed attention: LibTorch " TORCH_VERSION ", 2.1 is needed");
   }
   PITH_ASSIGN_OR_RETURN(const EncoderWeightReader reader,
                         EncoderWeightReader::Open(spec));
@@ -370,6 +421,9 @@ absl::StatusOr<std::unique_ptr<TorchEngine>> TorchEngine::Load(
         MakeStreams(encoder->device, cuda ? kCudaStreams : options.threads);
     encoder->config = spec.encoder;
     encoder->pooling = spec.pooling;
+    encoder->attention = options.attention.value_or(
+        cuda && HasPackedAttention() ? TextAttention::kPacked
+                                     : TextAttention::kByLength);
 
     const WeightPlacement exact = {encoder->device, at::kFloat};
     const WeightPlacement placement = {encoder->device, encoder->type};

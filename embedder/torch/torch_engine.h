@@ -26,11 +26,16 @@ class TorchEngine : public Engine {
   // by 384 dimensions are 192, more than a GPU has multiprocessors; and memory
   // they take little: up to 9 values a row and hidden dimension, 150 MB for
   // 1,024 dimensions in bf16.
-  //
-  // A group is some kernels in every layer, however few its texts, so lengths
-  // within an eighth share one. Masks are read 16 bytes at a time, 8 values.
-  static constexpr TextPacking kCudaPacking = {
-      .unit_rows = 8192, .length_multiple = 8, .max_padding = 0.125};
+  static constexpr TextPacking kCudaPacking = {.unit_rows = 8192};
+
+  // How attention, within each text either way, is called.
+  enum class TextAttention {
+    kByLength,  // once for all texts of a length
+    kPacked,    // once for all texts of a unit
+  };
+
+  // Whether this LibTorch has kPacked: from 2.1 on.
+  static bool HasPackedAttention();
 
   struct Options {
     // Of f32 and bf16; by default bf16 on CUDA and f32 on the CPU.
@@ -43,6 +48,9 @@ class TorchEngine : public Engine {
     std::string device = "auto";
     // By default what suits the device.
     std::optional<TextPacking> packing;
+    // By default kPacked on CUDA, if there is any, and kByLength on the CPU,
+    // where the model takes at least twice as long with the other.
+    std::optional<TextAttention> attention;
   };
 
   // Reads the weights from model.safetensors. kInvalidArgument for options that

@@ -86,7 +86,7 @@ absl::Status UnitRunner::RunAlone(const PackedTokens& tokens,
                          tokens.offsets[text + 1] - tokens.offsets[text],
                          " tokens, alone: ", status.message()));
       }
-      unit_rows_ = std::max<int64_t>(1, std::min(unit_rows_, unit.rows) / 2);
+      unit_rows_ = std::max<int64_t>(1, std::min(unit_rows_, unit.rows()) / 2);
       texts = unit.texts;
     }
   }

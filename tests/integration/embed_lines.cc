@@ -67,20 +67,21 @@ absl::Status EmbedLines(const std::string& model,
 int main(int argc, char** argv) {
   std::string model;
   bool bf16 = false;
-  bool cuda_packing = false;
+  bool packed = false;
   size_t batch_tokens = 4096;
   pith::TorchEngine::Options options;
   CLI::App app("Embeds lines.");
   app.add_option("--model", model)->required();
   app.add_flag("--bf16", bf16);
-  app.add_flag("--cuda-packing", cuda_packing, "also on the CPU");
+  app.add_flag("--packed", packed, "units and attention as on CUDA");
   app.add_option("--threads", options.threads);
   app.add_option("--device", options.device);
   app.add_option("--batch-tokens", batch_tokens);
   CLI11_PARSE(app, argc, argv);
   options.precision = bf16 ? pith::Precision::kBf16 : pith::Precision::kF32;
-  if (cuda_packing) {
+  if (packed) {
     options.packing = pith::TorchEngine::kCudaPacking;
+    options.attention = pith::TorchEngine::TextAttention::kPacked;
   }
   const absl::Status status = pith::EmbedLines(model, options, batch_tokens);
   if (!status.ok()) {

@@ -38,8 +38,8 @@ struct Device {
 
   absl::Status operator()(int, const TextUnit& unit) {
     const std::lock_guard lock(mutex);
-    rows.push_back(unit.rows);
-    if (unit.rows > fitting_rows) {
+    rows.push_back(unit.rows());
+    if (unit.rows() > fitting_rows) {
       return absl::ResourceExhaustedError("out of memory");
     }
     computed.insert(computed.end(), unit.texts.begin(), unit.texts.end());
@@ -127,7 +127,7 @@ TEST(UnitRunner, AShortUnitThatFailsBesideOthersOnlyHalvesTheSize) {
   UnitRunner runner({.unit_rows = 64}, 2);
   bool failed = false;
   EXPECT_OK(runner.Run(TextsOf({64, 2}), [&](int, const TextUnit& unit) {
-    return unit.rows == 2 && !std::exchange(failed, true)
+    return unit.rows() == 2 && !std::exchange(failed, true)
                ? absl::ResourceExhaustedError("")
                : absl::OkStatus();
   }));
