@@ -25,11 +25,22 @@ int64_t Tokens(const std::vector<int32_t>& ids) {
   return static_cast<int64_t>(ids.size());
 }
 
+absl::Status Refusal(size_t text) {
+  return absl::UnavailableError(absl::StrCat(
+      "text ", text, ": model workers died ", SuspectTexts::kMaxDeathsAlone,
+      " times while they had it alone"));
+}
+
 }  // namespace
 
 absl::Status BatchQueue::Push(RequestId id,
                               std::vector<std::vector<int32_t>> texts,
-                              const RequestContext& context) {
+                              const RequestContext& context, absl::Time now) {
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (suspects_.IsRefused(texts[i], now)) {
+      return Refusal(i);
+    }
+  }
   Waiting& waiting = waiting_[Index(context.priority)];
   int64_t tokens = 0;
   for (const std::vector<int32_t>& text : texts) {
@@ -86,7 +97,9 @@ bool BatchQueue::MovesToSearch(const Text& text,
 void BatchQueue::Enqueue(Text* text) {
   Waiting& waiting = waiting_[Index(text->priority)];
   waiting.by_age.insert({text->number, text});
-  waiting.by_length.insert({{text->ids->size(), text->number}, text});
+  if (!suspects_.MustBeAlone(*text->ids)) {
+    waiting.by_length.insert({{text->ids->size(), text->number}, text});
+  }
   waiting.tokens += Tokens(*text->ids);
 }
 
@@ -240,7 +253,7 @@ std::vector<BatchQueue::Text*> BatchQueue::Gather(Waiting& waiting,
   while (texts.empty() && !waiting.by_age.empty()) {
     take(waiting.by_age.begin()->second);
   }
-  if (texts.empty()) {
+  if (texts.empty() || suspects_.MustBeAlone(*texts.front()->ids)) {
     return texts;
   }
   const size_t length = texts.front()->ids->size();
@@ -313,6 +326,7 @@ std::vector<std::vector<BatchQueue::Waiter>> BatchQueue::Finish(BatchId batch) {
   std::vector<std::vector<Waiter>> waiters;
   for (Text* text : found->second) {
     waiters.push_back(text->waiters);
+    suspects_.Embedded(*text->ids);
     Erase(text);
   }
   running_.erase(found);
@@ -335,7 +349,10 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
     text->failures += failure == Failure::kError        ? 2
                       : failure == Failure::kWorkerDied ? 1
                                                         : 0;
-    text->losses += failure == Failure::kUnreachable ? 1 : 0;
+    if (failure == Failure::kUnreachable) {
+      ++text->losses;
+      suspects_.Lost(*text->ids);
+    }
     if (text->waiters.empty()) {
       Erase(text);
       continue;
@@ -368,6 +385,36 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
     }
   }
   return failed;
+}
+
+BatchQueue::Dead BatchQueue::Blame(const PackedTokens& texts, absl::Time now) {
+  Dead dead;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const std::vector<int32_t> ids(texts.ids.begin() + texts.offsets[i],
+                                   texts.ids.begin() + texts.offsets[i + 1]);
+    const auto found = texts_.find(ids);
+    const bool is_waiting =
+        found != texts_.end() && !found->second.running && !found->second.again;
+    if (is_waiting) {
+      Dequeue(&found->second);
+    }
+    suspects_.Died(ids, /*alone=*/texts.size() == 1, now);
+    if (!is_waiting) {
+      continue;
+    }
+    Enqueue(&found->second);
+    if (suspects_.IsRefused(ids, now)) {
+      const std::vector<Waiter> waiters = found->second.waiters;
+      for (const Waiter& waiter : waiters) {
+        // A request may have one text twice.
+        if (requests_.contains(waiter.request)) {
+          dead.emplace_back(waiter.request, Refusal(waiter.text));
+          Remove(waiter.request);
+        }
+      }
+    }
+  }
+  return dead;
 }
 
 }  // namespace pith

@@ -15,6 +15,7 @@
 
 #include "core/index/embedder.h"
 #include "embedder/engine.h"
+#include "embedder/suspect_texts.h"
 
 namespace pith {
 
@@ -55,8 +56,8 @@ class BatchQueue {
     PackedTokens tokens;
   };
 
-  // Requests that Take found cancelled or past their deadline, and why. They
-  // are not in the queue any more.
+  // Requests that can be served no more, and why. They are not in the queue any
+  // more.
   using Dead = std::vector<std::pair<RequestId, absl::Status>>;
 
   struct Counters {
@@ -75,17 +76,19 @@ class BatchQueue {
 
   explicit BatchQueue(const Limits& limits) : limits_(limits) {}
 
-  // Adds a request. kResourceExhausted, and nothing is added, if that makes
-  // more than max_waiting_tokens wait. `context.cancelled` is called by Take.
+  // Adds a request. Nothing is added if that makes more than max_waiting_tokens
+  // wait, kResourceExhausted, or if a text is refused after Blame,
+  // kUnavailable. `context.cancelled` is called by Take.
   absl::Status Push(RequestId request, std::vector<std::vector<int32_t>> texts,
-                    const RequestContext& context);
+                    const RequestContext& context, absl::Time now);
 
   // Forgets `request`, if it is there; texts that nobody else waits for go.
   void Remove(RequestId request);
 
   // The next batch, empty if nothing waits. Search before ingest, but for
   // ingest's share; the text that waits longest first, with others of lengths
-  // near its own. Nothing cancelled or expired is in it.
+  // near its own. Nothing cancelled or expired is in it, and `dead` gets whose
+  // requests were.
   Batch Take(absl::Time now, Dead& dead);
 
   // The batch is embedded: row i of its result is for those in element i.
@@ -94,7 +97,7 @@ class BatchQueue {
   enum class Failure {
     kWorkerDied,   // any of the texts may be the reason, or none
     kError,        // the worker lives and says that it cannot embed them
-    kUnreachable,  // the connection was lost: nothing is known of the texts
+    kUnreachable,  // the connection was lost: Blame may follow
     kBusy,         // the worker has not looked at them
   };
   // The batch failed. After a worker's first death its texts are given out once
@@ -106,6 +109,13 @@ class BatchQueue {
   // of the size that their next worker gets; only those that are alone stay so.
   // Returned are the waiters of texts that two connections were lost with.
   std::vector<Waiter> Fail(BatchId batch, Failure failure);
+
+  // The worker of a batch that failed as kUnreachable, with these texts, had
+  // died. Those that were not embedded since are batches of their own from now
+  // on, whoever wants them, until they are embedded. One that was alone when
+  // workers died, twice, is refused for a while: returns the requests that wait
+  // for it.
+  Dead Blame(const PackedTokens& texts, absl::Time now);
 
   // All requests, which are removed: there is no way to serve them.
   std::vector<RequestId> RemoveAll();
@@ -146,7 +156,7 @@ class BatchQueue {
     RequestContext context;
   };
   struct Waiting {
-    // By arrival; by length, then arrival.
+    // By arrival; by length, then arrival, without those that have to be alone.
     std::set<std::pair<uint64_t, Text*>> by_age;
     std::set<std::pair<std::pair<size_t, uint64_t>, Text*>> by_length;
     // Batches that may have failed for one of their texts, to be given out as
@@ -178,6 +188,7 @@ class BatchQueue {
   absl::flat_hash_map<RequestId, Request> requests_;
   std::array<Waiting, 2> waiting_;
   absl::flat_hash_map<BatchId, std::vector<Text*>> running_;
+  SuspectTexts suspects_;
   uint64_t next_number_ = 0;
   uint64_t next_batch_ = 0;
   // Tokens that ingest may take before the next search.

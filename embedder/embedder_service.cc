@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <new>
+#include <random>
 #include <span>
 #include <utility>
 
@@ -28,11 +29,22 @@ grpc::Status ModelError(grpc::ServerContext& context,
           std::string(status.message().substr(0, kMaxMessageBytes))};
 }
 
+std::string RandomInstance() {
+  std::random_device random;
+  std::string instance;
+  for (int i = 0; i < 4; ++i) {
+    absl::StrAppend(&instance, absl::Hex(random(), absl::kZeroPad8));
+  }
+  return instance;
+}
+
 }  // namespace
 
 EmbedderServiceImpl::EmbedderServiceImpl(absl::StatusOr<LoadedEngine> model,
                                          Access access)
-    : model_(std::move(model)), access_(std::move(access)) {}
+    : model_(std::move(model)),
+      access_(std::move(access)),
+      instance_(RandomInstance()) {}
 
 grpc::Status EmbedderServiceImpl::CheckToken(
     const grpc::ServerContext& context) const {
@@ -49,6 +61,14 @@ grpc::Status EmbedderServiceImpl::CheckToken(
     return {grpc::StatusCode::UNAUTHENTICATED, "wrong token"};
   }
   return grpc::Status::OK;
+}
+
+grpc::Status EmbedderServiceImpl::Admit(grpc::ServerContext& context) const {
+  grpc::Status allowed = CheckToken(context);
+  if (allowed.ok()) {
+    context.AddTrailingMetadata(kInstanceKey, instance_);
+  }
+  return allowed;
 }
 
 absl::StatusOr<PackedTokens> EmbedderServiceImpl::ToPackedTokens(
@@ -132,7 +152,7 @@ absl::StatusOr<Matrix> EmbedderServiceImpl::EmbedInTurn(
 grpc::Status EmbedderServiceImpl::GetModel(
     grpc::ServerContext* context, const v1::GetModelRequest* /*request*/,
     v1::GetModelResponse* response) {
-  if (grpc::Status allowed = CheckToken(*context); !allowed.ok()) {
+  if (grpc::Status allowed = Admit(*context); !allowed.ok()) {
     return allowed;
   }
   if (!model_.ok()) {
@@ -148,7 +168,7 @@ grpc::Status EmbedderServiceImpl::GetModel(
 grpc::Status EmbedderServiceImpl::EmbedTokens(
     grpc::ServerContext* context, const v1::EmbedTokensRequest* request,
     v1::EmbedTokensResponse* response) {
-  if (grpc::Status allowed = CheckToken(*context); !allowed.ok()) {
+  if (grpc::Status allowed = Admit(*context); !allowed.ok()) {
     return allowed;
   }
   if (!model_.ok()) {

@@ -50,6 +50,8 @@ class EmbedderServiceImpl : public v1::EmbedderService::Service {
 
  private:
   grpc::Status CheckToken(const grpc::ServerContext& context) const;
+  // Whether the caller may be answered; if so, it is told by which process.
+  grpc::Status Admit(grpc::ServerContext& context) const;
   absl::StatusOr<PackedTokens> ToPackedTokens(
       const v1::EmbedTokensRequest& request) const;
   // Waits for the engine, which the caller has until EmbedInTurn ends.
@@ -61,6 +63,7 @@ class EmbedderServiceImpl : public v1::EmbedderService::Service {
 
   const absl::StatusOr<LoadedEngine> model_;
   const Access access_;
+  const std::string instance_;
 
   Mutex mutex_;
   CondVar changed_;

@@ -222,11 +222,15 @@ absl::Status Worker::Call(
     MutexLock lock(mutex_);
     running_ = nullptr;
   }
+  const auto& metadata = context.GetServerTrailingMetadata();
+  if (const auto found = metadata.find(kInstanceKey); found != metadata.end()) {
+    instance_.assign(found->second.data(), found->second.size());
+  }
   if (status.ok()) {
     return absl::OkStatus();
   }
   // The codes of absl::Status and grpc::Status are the same numbers.
-  return context.GetServerTrailingMetadata().contains(kModelErrorMark)
+  return metadata.contains(kModelErrorMark)
              ? absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                             status.error_message())
              : Lost(action, status);

@@ -68,15 +68,19 @@ class Worker {
 
   // One row a text, of `dimension` columns. kUnavailable if the worker died,
   // cannot be reached or `timeout` passed: it must not be used any more. With
-  // kModelUnreachableReason it is a remote one, whose loss says nothing about
-  // the texts. kResourceExhausted with kWorkerBusyReason if it is busy. Any
-  // other error is the engine's about this call.
+  // kModelUnreachableReason it is a remote one, whose loss by itself says
+  // nothing about the texts. kResourceExhausted with kWorkerBusyReason if it is
+  // busy. Any other error is the engine's about this call.
   absl::StatusOr<Matrix> Embed(const PackedTokens& tokens, int dimension,
                                absl::Duration timeout);
 
   // Makes the call that runs, and those that follow, fail soon. From any
   // thread.
   void Interrupt() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Which process answered last; empty if none did, or one of a build that does
+  // not say.
+  const std::string& instance() const { return instance_; }
 
   // Nullopt if it is no child.
   std::optional<pid_t> pid() const { return pid_; }
@@ -98,6 +102,7 @@ class Worker {
   const std::string token_;
   const std::string fingerprint_;
   std::unique_ptr<v1::EmbedderService::Stub> stub_;
+  std::string instance_;
 
   Mutex mutex_;
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;

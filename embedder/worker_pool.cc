@@ -161,7 +161,8 @@ absl::StatusOr<Matrix> WorkerPool::Embed(
       return start_error_;
     }
     id = BatchQueue::RequestId{next_request_++};
-    PITH_RETURN_IF_ERROR(queue_.Push(id, std::move(texts), context));
+    PITH_RETURN_IF_ERROR(
+        queue_.Push(id, std::move(texts), context, absl::Now()));
     calls_[id] = &call;
     changed_.SignalAll();
   }
@@ -315,6 +316,22 @@ void WorkerPool::Start(Slot& slot) {
   slot.status.state = WorkerStatus::State::kReady;
   slot.status.device = model->device();
   slot.status.precision = model->precision();
+  ExplainLoss(slot);
+}
+
+void WorkerPool::ExplainLoss(Slot& slot) {
+  const std::optional<Slot::Loss> loss = std::exchange(slot.loss, std::nullopt);
+  const std::string& instance = slot.worker->instance();
+  if (!loss || instance.empty() || instance == loss->instance) {
+    return;
+  }
+  LOG(WARNING) << "model " << options_.name << ": worker "
+               << slot.worker->name() << " was started again since it had "
+               << loss->texts.size() << " texts";
+  for (const auto& [request, status] : queue_.Blame(loss->texts, absl::Now())) {
+    LOG(ERROR) << "model " << options_.name << ": " << status.message();
+    FailCall(request, status);
+  }
 }
 
 absl::StatusOr<v1::GetModelResponse> WorkerPool::StartWorker(Slot& slot) {
@@ -368,6 +385,10 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
   slot.model_errors = vectors.status().code() == absl::StatusCode::kInternal
                           ? slot.model_errors + 1
                           : 0;
+  if (failure == BatchQueue::Failure::kUnreachable &&
+      !slot.worker->instance().empty()) {
+    slot.loss = {.instance = slot.worker->instance(), .texts = batch.tokens};
+  }
   if (is_lost || slot.model_errors == kMaxModelErrors) {
     Stop(slot);
   }

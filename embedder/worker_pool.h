@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <variant>
@@ -119,6 +120,13 @@ class WorkerPool {
     std::unique_ptr<Worker> worker;
     // Batches in a row that ended in an error of the model's.
     int model_errors = 0;
+    // A batch that the connection was lost with, until the next one tells
+    // whether the worker had died.
+    struct Loss {
+      std::string instance;
+      PackedTokens texts;
+    };
+    std::optional<Loss> loss;
     // Guarded by mutex_.
     WorkerStatus status;
     // `worker` while there is one; for Interrupt.
@@ -151,6 +159,8 @@ class WorkerPool {
   void Stop(Slot& slot) ABSL_LOCKS_EXCLUDED(mutex_);
   void Run(Slot& slot, const BatchQueue::Batch& batch)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // After a start: what the last connection was lost by.
+  void ExplainLoss(Slot& slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Deliver(const BatchQueue::Batch& batch, const Matrix& vectors)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void MeasureSpeed(Slot& slot, int64_t tokens, absl::Duration time)

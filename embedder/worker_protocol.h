@@ -21,6 +21,11 @@ inline constexpr int kMaxPemBytes = 1 << 20;
 // gRPC and what lies between use the same codes for reasons of their own.
 inline constexpr char kModelErrorMark[] = "pith-model-error";
 
+// Trailing metadata of every answer: the process that gives it, 16 random bytes
+// in hexadecimal from its start. One address, another instance: the process was
+// started again.
+inline constexpr char kInstanceKey[] = "pith-instance";
+
 }  // namespace pith
 
 #endif  // PITH_EMBEDDER_WORKER_PROTOCOL_H_

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -151,6 +152,7 @@ class EmbedderServiceTest : public ::testing::Test {
         stub_->EmbedTokens(&context, request, &response_);
     is_models_error_ =
         context.GetServerTrailingMetadata().contains(kModelErrorMark);
+    instance_ = InstanceOf(context);
     return status;
   }
   // A call that does not wait for long.
@@ -185,7 +187,17 @@ class EmbedderServiceTest : public ::testing::Test {
     if (!authorization_.empty()) {
       context.AddMetadata("authorization", authorization_);
     }
-    return stub_->GetModel(&context, {}, &model_).error_code();
+    const grpc::StatusCode code =
+        stub_->GetModel(&context, {}, &model_).error_code();
+    instance_ = InstanceOf(context);
+    return code;
+  }
+  static std::string InstanceOf(const grpc::ClientContext& context) {
+    const auto& metadata = context.GetServerTrailingMetadata();
+    const auto found = metadata.find(kInstanceKey);
+    return found == metadata.end()
+               ? ""
+               : std::string(found->second.data(), found->second.size());
   }
 
   CountingEngine* engine_ = nullptr;
@@ -198,6 +210,7 @@ class EmbedderServiceTest : public ::testing::Test {
   v1::EmbedTokensResponse response_;
   v1::GetModelResponse model_;
   bool is_models_error_ = false;
+  std::string instance_;
 };
 
 TEST_F(EmbedderServiceTest, VectorsAreLittleEndianFloatsInOrder) {
@@ -249,12 +262,30 @@ TEST_F(EmbedderServiceTest, WithoutTheTokenNothingIsAnswered) {
     EXPECT_EQ(GetModelCode(), grpc::StatusCode::UNAUTHENTICATED)
         << authorization;
     EXPECT_EQ(model_.fingerprint(), "");
+    EXPECT_EQ(instance_, "");
   }
   EXPECT_EQ(engine_->calls(), 0);
   authorization_ = "Bearer s3cret";
   EXPECT_TRUE(Embed({7}, {1}).ok());
   EXPECT_EQ(GetModelCode(), grpc::StatusCode::OK);
   EXPECT_EQ(model_.fingerprint(), "f1");
+}
+
+TEST_F(EmbedderServiceTest, EveryAnswerSaysFromWhichProcessItIs) {
+  std::set<std::string> instances;
+  for (int process = 0; process < 3; ++process) {
+    ServeCountingEngine();
+    EXPECT_EQ(GetModelCode(), grpc::StatusCode::OK);
+    EXPECT_EQ(instance_.size(), 32);
+    const std::string instance = instance_;
+    instances.insert(instance);
+    // Good, refused and failed.
+    for (const int32_t id : {7, -1, 13}) {
+      Embed({id}, {id == -1 ? 2 : 1});
+      EXPECT_EQ(instance_, instance);
+    }
+  }
+  EXPECT_EQ(instances.size(), 3);
 }
 
 TEST_F(EmbedderServiceTest, AnotherModelsVectorsAreNotGiven) {

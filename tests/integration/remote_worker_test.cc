@@ -32,6 +32,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 #include "core/base/file.h"
 #include "core/base/reason.h"
@@ -447,6 +448,76 @@ TEST_F(RemoteWorkerTest, WhenTheOnlyOneDiesCallersAreToldAndNoTextIsBlamed) {
   EXPECT_THAT(status.message(), Not(HasSubstr("text 0")));
 }
 
+TEST_F(RemoteWorkerTest, ATextThatKillsTheOnlyOneIsNamedAndOthersAreEmbedded) {
+  constexpr int kPoison = 900;
+  const ScopedVariable crash("PITH_FAKE_CRASH_TOKEN", absl::StrCat(kPoison));
+  std::optional<Process> worker = SpawnWorker({});
+  const std::string address = AddressOf(*worker);
+  WorkerPool pool(PoolOptions(0, {{.address = address}}));
+  std::vector<std::vector<int32_t>> texts;
+  for (int name = 1; name <= 8; ++name) {
+    texts.push_back(Text(name));
+  }
+  texts[3] = Text(kPoison);
+  // Callers come again, as the indexer does, and somebody starts the worker
+  // again.
+  int crashes = 0;
+  const auto embed = [&](const std::vector<std::vector<int32_t>>& wanted) {
+    absl::Status status;
+    CHECK(Eventually([&] {
+      status =
+          pool.Embed(wanted, {.priority = EmbedPriority::kIngest}).status();
+      if (!worker->Runs()) {
+        worker.emplace(Successor(address));
+        ++crashes;
+      }
+      return ReasonOf(status) != kModelUnreachableReason || crashes > 9;
+    }));
+    return status;
+  };
+  const auto is_named = StatusIs(absl::StatusCode::kUnavailable, "text 3: ");
+  EXPECT_THAT(embed(texts), is_named);
+  EXPECT_EQ(crashes, 3);
+  // It is known from now on.
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_THAT(embed(texts), is_named);
+  }
+  EXPECT_THAT(embed({Text(kPoison)}),
+              StatusIs(absl::StatusCode::kUnavailable, "text 0: "));
+  texts.erase(texts.begin() + 3);
+  EXPECT_OK(embed(texts));
+  EXPECT_EQ(crashes, 3);
+  EXPECT_EQ(RemoteStatus(pool).lost, 3);
+}
+
+TEST_F(RemoteWorkerTest, StartedAgainTwiceWithItsBatchesItBlamesNoText) {
+  std::optional<Gates> gates(1);
+  std::optional<Process> worker = SpawnWorker({});
+  const std::string address = AddressOf(*worker);
+  WorkerPool pool(PoolOptions(0, {{.address = address}}));
+  // Comes again until it is told something else than that nobody is there.
+  auto call = std::async(std::launch::async, [&] {
+    absl::Status status;
+    EXPECT_TRUE(Eventually([&] {
+      status = pool.Embed({Text(1), Text(2), Text(3)}, {}).status();
+      return ReasonOf(status) != kModelUnreachableReason;
+    }));
+    return status;
+  });
+  for (int restart = 1; restart <= 2; ++restart) {
+    const UniqueFd gate = gates->Await(0);
+    if (restart == 2) {
+      gates.reset();
+    }
+    worker->Kill();
+    worker.emplace(Successor(address));
+  }
+  EXPECT_OK(call.get());
+  EXPECT_EQ(RemoteStatus(pool).lost, 2);
+  // Together, and then one by one.
+  EXPECT_EQ(pool.status().batches.batches, 1 + 1 + 3);
+}
+
 TEST_F(RemoteWorkerTest, KilledAtRandomUnderLoadTheyLoseNothing) {
   constexpr int kClients = 4;
   constexpr int kKills = 20;
@@ -595,7 +666,12 @@ class ScriptedWorker : public v1::EmbedderService::Service {
   using Answer = std::function<grpc::Status(grpc::ServerContext&,
                                             const v1::EmbedTokensRequest&)>;
 
-  explicit ScriptedWorker(Answer answer) : answer_(std::move(answer)) {
+  // What it says that it is on connection number n, from 1; empty: nothing.
+  using Instance = std::function<std::string(int)>;
+
+  explicit ScriptedWorker(
+      Answer answer, Instance instance = [](int) { return ""; })
+      : answer_(std::move(answer)), instance_(std::move(instance)) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
                              &port_);
@@ -608,11 +684,15 @@ class ScriptedWorker : public v1::EmbedderService::Service {
   // GetModel begins each.
   int connections() const { return connections_; }
 
-  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest*,
+  grpc::Status GetModel(grpc::ServerContext* context,
+                        const v1::GetModelRequest*,
                         v1::GetModelResponse* response) override {
     response->set_dimension(kDimension);
     response->set_fingerprint(fingerprint_);
-    ++connections_;
+    if (const std::string instance = instance_(++connections_);
+        !instance.empty()) {
+      context->AddTrailingMetadata("pith-instance", instance);
+    }
     return grpc::Status::OK;
   }
   grpc::Status EmbedTokens(grpc::ServerContext* context,
@@ -631,6 +711,7 @@ class ScriptedWorker : public v1::EmbedderService::Service {
 
  private:
   const Answer answer_;
+  const Instance instance_;
   const std::string fingerprint_ = FingerprintOf(kModel);
   std::atomic<int> connections_ = 0;
   int port_ = 0;
@@ -663,6 +744,39 @@ TEST(RemoteWorker, WhatIsNotTheModelsErrorIsNoEvidenceAgainstAText) {
     EXPECT_EQ(calls, 2);
     EXPECT_EQ(RemoteStatus(pool).lost, 2);
   }
+}
+
+TEST(RemoteWorker, OnlyAnotherProcessBehindItsAddressIsEvidence) {
+  const auto lose_poison = [](grpc::ServerContext&,
+                              const v1::EmbedTokensRequest& request) {
+    return std::ranges::find(request.token_ids(), 900) ==
+                   request.token_ids().end()
+               ? grpc::Status::OK
+               : grpc::Status(grpc::StatusCode::UNAVAILABLE, "stream reset");
+  };
+  const auto embed = [](WorkerPool& pool) {
+    return pool.Embed({Text(1), Text(900)}, {}).status();
+  };
+  // One process; and one that does not say which it is.
+  for (const std::string instance : {"one", ""}) {
+    ScriptedWorker worker(lose_poison, [&](int) { return instance; });
+    WorkerPool pool(PoolOptions(0, {{.address = worker.address()}}));
+    for (int call = 0; call < 3; ++call) {
+      EXPECT_EQ(ReasonOf(embed(pool)), kModelUnreachableReason);
+    }
+    EXPECT_EQ(RemoteStatus(pool).lost, 6);
+    EXPECT_EQ(RemoteStatus(pool).embedded_texts, 0);
+  }
+  ScriptedWorker worker(lose_poison, [](int n) { return absl::StrCat(n); });
+  WorkerPool pool(PoolOptions(0, {{.address = worker.address()}}));
+  EXPECT_EQ(ReasonOf(embed(pool)), kModelUnreachableReason);
+  const absl::Status named = embed(pool);
+  EXPECT_THAT(named, StatusIs(absl::StatusCode::kUnavailable,
+                              "text 1: model workers died 2 times"));
+  EXPECT_NE(ReasonOf(named), kModelUnreachableReason);
+  EXPECT_EQ(embed(pool), named);
+  EXPECT_EQ(RemoteStatus(pool).lost, 3);
+  EXPECT_EQ(RemoteStatus(pool).embedded_texts, 2);
 }
 
 TEST(RemoteWorker, TheModelsErrorIsTracedToItsText) {
@@ -768,6 +882,48 @@ TEST_F(RemoteWorkerTest, TheDaemonUsesItAndStatusShowsIt) {
   EXPECT_THAT(pith({"status", "--json"}).out,
               HasSubstr(absl::StrCat("\"", AddressOf(worker), "\"")));
   EXPECT_THAT(ReadFile(daemon.Output(".err")).value(), Not(HasSubstr(kToken)));
+}
+
+TEST_F(RemoteWorkerTest, TheDaemonSetsAPassageAsideThatKillsIt) {
+  const nlohmann::json tokenizer =
+      nlohmann::json::parse(ReadFile(kModel / "tokenizer.json").value());
+  const ScopedVariable crash("PITH_FAKE_CRASH_TOKEN",
+                             tokenizer["model"]["vocab"]["dog"].dump());
+  std::optional<Process> worker = SpawnWorker({});
+  const std::string address = AddressOf(*worker);
+  const fs::path data = folder_ / "data";
+  const Process daemon =
+      Spawn(PITH_DAEMON,
+            {"--data-dir", data.string(), "--default-model", kModel.string(),
+             "--workers", "0", "--remote-worker", address});
+  const auto pith = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(),
+                     {"--data-dir", data.string(), "--no-start"});
+    return Spawn(PITH_CLI, arguments).Wait();
+  };
+  ASSERT_TRUE(Eventually([&] { return pith({"status"}).exit_code == 0; }));
+  // More than the indexer embeds at a time.
+  fs::create_directory(folder_ / "docs");
+  for (int i = 0; i < 40; ++i) {
+    WriteFile(folder_ / absl::StrCat("docs/fox", i, ".md"),
+              i == 7 ? "lazy dog" : absl::StrCat("quick brown fox ", i));
+  }
+  const Process add =
+      Spawn(PITH_CLI, {"add", (folder_ / "docs").string(), "--data-dir",
+                       data.string(), "--no-start"});
+  for (int death = 1; death <= 3; ++death) {
+    ASSERT_TRUE(Eventually([&] { return !worker->Runs(); })) << death;
+    worker.emplace(Successor(address));
+  }
+  std::string status;
+  EXPECT_TRUE(Eventually([&] {
+    status = pith({"status", "--json"}).out;
+    return absl::StrContains(status, R"("failed_passages": 1,)");
+  })) << status;
+  EXPECT_THAT(status, AllOf(HasSubstr(R"("pending_passages": 1,)"),
+                            HasSubstr("text 0: model workers died 2 times")));
+  EXPECT_TRUE(worker->Runs());
+  EXPECT_THAT(pith({"search", "brown fox 39"}).out, HasSubstr("fox39.md"));
 }
 
 TEST_F(RemoteWorkerTest, TheDaemonRefusesFlagsThatMakeNoSense) {

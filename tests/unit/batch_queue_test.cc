@@ -37,7 +37,7 @@ RequestContext Ingest() {
 
 void Push(BatchQueue& queue, int id, std::vector<std::vector<int32_t>> texts,
           const RequestContext& context = {}) {
-  ASSERT_OK(queue.Push(RequestId(id), std::move(texts), context));
+  ASSERT_OK(queue.Push(RequestId(id), std::move(texts), context, kNow));
 }
 
 // The names of the texts in the next batch, in order.
@@ -45,19 +45,31 @@ struct Taken {
   BatchQueue::BatchId id{};
   std::vector<int> names;
   BatchQueue::Dead dead;
+  PackedTokens tokens;
 };
 Taken Take(BatchQueue& queue, absl::Time now = kNow) {
   Taken taken;
-  const BatchQueue::Batch batch = queue.Take(now, taken.dead);
+  BatchQueue::Batch batch = queue.Take(now, taken.dead);
   taken.id = batch.id;
   for (size_t i = 0; i < batch.tokens.size(); ++i) {
     taken.names.push_back(
         batch.tokens.ids[static_cast<size_t>(batch.tokens.offsets[i])]);
   }
+  taken.tokens = std::move(batch.tokens);
   return taken;
 }
 std::vector<int> TakeNames(BatchQueue& queue) {
   return Take(queue).names;
+}
+
+// The next batch's connection is lost, and later its worker is found to have
+// died; the callers have gone meanwhile.
+std::vector<int> LoseWorker(BatchQueue& queue) {
+  const Taken taken = Take(queue);
+  queue.Fail(taken.id, Failure::kUnreachable);
+  queue.RemoveAll();
+  EXPECT_THAT(queue.Blame(taken.tokens, kNow), IsEmpty());
+  return taken.names;
 }
 
 TEST(BatchQueue, AnEmptyQueueGivesAnEmptyBatch) {
@@ -184,7 +196,7 @@ TEST(BatchQueue, ASearchTakesItsPassageOutOfIngest) {
 TEST(BatchQueue, AFullQueueRefusesAndKeepsNothingOfTheRequest) {
   BatchQueue queue({.max_waiting_tokens = 10});
   Push(queue, 1, {Text(1, 8)});
-  EXPECT_THAT(queue.Push(RequestId(2), {Text(1, 8), Text(2, 3)}, {}),
+  EXPECT_THAT(queue.Push(RequestId(2), {Text(1, 8), Text(2, 3)}, {}, kNow),
               StatusIs(absl::StatusCode::kResourceExhausted,
                        "embed 3 tokens: 8 of at most 10 already wait"));
   EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 8);
@@ -383,6 +395,131 @@ TEST(BatchQueue, ASearchTakesItsPassageOutOfWhatABusyWorkerRefused) {
   }
 }
 
+TEST(BatchQueue, TextsThatARemoteWorkerDiedWithAreAloneUntilTheyAreEmbedded) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  const Taken taken = Take(queue);
+  EXPECT_THAT(queue.Fail(taken.id, Failure::kUnreachable), IsEmpty());
+  Push(queue, 2, {Text(3, 5), Text(4, 5)});
+  EXPECT_THAT(queue.Blame(taken.tokens, kNow), IsEmpty());
+  EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 20);
+  for (const int name : {1, 2}) {
+    const Taken alone = Take(queue);
+    EXPECT_THAT(alone.names, ElementsAre(name));
+    queue.Finish(alone.id);
+  }
+  EXPECT_THAT(TakeNames(queue), ElementsAre(3, 4));
+  Push(queue, 3, {Text(1, 5), Text(2, 5)});
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
+}
+
+TEST(BatchQueue, SuspicionOutlivesTheCall) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  EXPECT_THAT(LoseWorker(queue), ElementsAre(1, 2));
+  Push(queue, 2, {Text(3, 5), Text(2, 5), Text(4, 5)}, Ingest());
+  EXPECT_THAT(TakeNames(queue), ElementsAre(3, 4));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(2));
+}
+
+TEST(BatchQueue, ATextThatWasAloneWhenWorkersDiedTwiceIsRefusedForAWhile) {
+  BatchQueue queue({});
+  Push(queue, 1, {Text(1, 5), Text(2, 5)});
+  EXPECT_THAT(LoseWorker(queue), ElementsAre(1, 2));
+  Push(queue, 2, {Text(2, 5)});
+  EXPECT_THAT(LoseWorker(queue), ElementsAre(2));
+  Push(queue, 3, {Text(2, 5)});
+  const Taken taken = Take(queue);
+  queue.Fail(taken.id, Failure::kUnreachable);
+  // Whoever waits for it is told, and only they.
+  Push(queue, 4, {Text(3, 5), Text(2, 5), Text(2, 5)}, Ingest());
+  Push(queue, 5, {Text(3, 5)}, Ingest());
+  const BatchQueue::Dead dead = queue.Blame(taken.tokens, kNow);
+  ASSERT_EQ(dead.size(), 2);
+  EXPECT_EQ(dead[0].first, RequestId(3));
+  EXPECT_THAT(dead[0].second, StatusIs(absl::StatusCode::kUnavailable,
+                                       "text 0: model workers "
+                                       "died 2 times"));
+  EXPECT_EQ(dead[1].first, RequestId(4));
+  EXPECT_THAT(dead[1].second,
+              StatusIs(absl::StatusCode::kUnavailable, "text 1: "));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(3));
+  EXPECT_TRUE(queue.empty());
+
+  const auto push = [&](int id, absl::Time now) {
+    return queue.Push(RequestId(id), {Text(1, 5), Text(2, 5)}, {}, now);
+  };
+  const absl::Time end = kNow + SuspectTexts::kRefusal;
+  EXPECT_THAT(push(6, end - absl::Seconds(1)),
+              StatusIs(absl::StatusCode::kUnavailable, "text 1: "));
+  EXPECT_TRUE(queue.empty());
+  // Then it has one try.
+  EXPECT_OK(push(7, end));
+  EXPECT_THAT(TakeNames(queue), ElementsAre(1));
+  const Taken last = Take(queue);
+  EXPECT_THAT(last.names, ElementsAre(2));
+  queue.Fail(last.id, Failure::kUnreachable);
+  EXPECT_EQ(queue.Blame(last.tokens, end).size(), 1);
+  EXPECT_THAT(push(8, end), StatusIs(absl::StatusCode::kUnavailable, ""));
+}
+
+TEST(BatchQueue, DeathsInCompanyNameNobody) {
+  BatchQueue queue({});
+  // Two workers had them one after the other, and both died.
+  for (int call = 0; call < 10; ++call) {
+    Push(queue, call, {Text(1, 5), Text(2, 5)});
+    const Taken first = Take(queue);
+    ASSERT_THAT(first.names, ElementsAre(1, 2));
+    queue.Fail(first.id, Failure::kUnreachable);
+    const Taken second = Take(queue);
+    ASSERT_THAT(second.names, ElementsAre(1, 2));
+    queue.Fail(second.id, Failure::kUnreachable);
+    EXPECT_THAT(queue.Blame(first.tokens, kNow), IsEmpty());
+    EXPECT_THAT(queue.Blame(second.tokens, kNow), IsEmpty());
+    Push(queue, call + 100, {Text(1, 5), Text(2, 5)});
+    for (const int name : {1, 2}) {
+      const Taken alone = Take(queue);
+      ASSERT_THAT(alone.names, ElementsAre(name));
+      queue.Finish(alone.id);
+    }
+  }
+}
+
+TEST(BatchQueue, HoweverManyConnectionsAreLostNobodyIsSuspected) {
+  BatchQueue queue({});
+  for (int call = 0; call < 100; ++call) {
+    Push(queue, call, {Text(1, 5), Text(2, 5)});
+    for (int loss = 0; loss < 2; ++loss) {
+      const Taken taken = Take(queue);
+      ASSERT_THAT(taken.names, ElementsAre(1, 2));
+      queue.Fail(taken.id, Failure::kUnreachable);
+    }
+  }
+}
+
+TEST(BatchQueue, ATextThatAnotherWorkerEmbeddedSinceIsNotBlamed) {
+  // When it was embedded before the blame, and when the other had it then.
+  for (const bool is_late : {false, true}) {
+    BatchQueue queue({});
+    for (int call = 0; call < 5; ++call) {
+      Push(queue, call, {Text(1, 5)});
+      const Taken lost = Take(queue);
+      queue.Fail(lost.id, Failure::kUnreachable);
+      const Taken again = Take(queue);
+      ASSERT_THAT(again.names, ElementsAre(1));
+      if (is_late) {
+        queue.Finish(again.id);
+      }
+      EXPECT_THAT(queue.Blame(lost.tokens, kNow), IsEmpty());
+      if (!is_late) {
+        queue.Finish(again.id);
+      }
+    }
+    Push(queue, 9, {Text(1, 5), Text(2, 5)});
+    EXPECT_THAT(TakeNames(queue), ElementsAre(1, 2));
+  }
+}
+
 TEST(BatchQueue, NothingIsGivenOutAgainForCallersWhoHaveGone) {
   BatchQueue queue({});
   Push(queue, 1, {Text(1, 5)});
@@ -407,8 +544,9 @@ TEST(BatchQueue, AllCanBeGivenUp) {
 }
 
 // A twin: requests as lists of names still due, no order but "every text that
-// is wanted, once". Random pushes, removals, cancellations, batches that finish
-// or are lost, several at a time.
+// is wanted, once", and what lost connections are known of each name. Random
+// pushes, removals, cancellations, batches that finish or are lost, several at
+// a time, and losses that are explained later.
 TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     SCOPED_TRACE(seed);
@@ -430,7 +568,49 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
     };
     std::vector<Running> running;
     uint64_t next = 0;
+    struct Suspicion {
+      bool has_died = false;
+      int deaths_alone = 0;
+      absl::Time refused_until = absl::InfinitePast();
+    };
+    // From a loss until the name is embedded.
+    std::map<int, Suspicion> suspicions;
+    std::vector<Taken> losses;
+    absl::Time now = kNow;
+    const auto is_refused = [&](int name) {
+      return suspicions.contains(name) && suspicions[name].refused_until > now;
+    };
+    // Where processes die, too, batches may be given out as they were; where
+    // none do, the text with name 0 kills every worker.
+    const bool has_processes = seed % 2 == 0;
+    const auto blame = [&] {
+      const Taken lost = losses.back();
+      losses.pop_back();
+      const bool is_alone = lost.names.size() == 1;
+      for (const int name : lost.names) {
+        if (suspicions.contains(name)) {
+          Suspicion& suspicion = suspicions[name];
+          suspicion.has_died = true;
+          suspicion.deaths_alone += is_alone ? 1 : 0;
+          if (suspicion.deaths_alone >= 2) {
+            suspicion.refused_until = now + SuspectTexts::kRefusal;
+          }
+        }
+      }
+      for (const auto& [id, status] : queue.Blame(lost.tokens, now)) {
+        ASSERT_TRUE(is_alone && is_refused(lost.names[0]));
+        ASSERT_NE(std::ranges::find(due[id].names, lost.names[0]),
+                  due[id].names.end());
+        ASSERT_EQ(due.erase(id), 1);
+      }
+    };
     const auto step = [&](bool may_push) {
+      now += absl::Seconds(pick(20));
+      if (!losses.empty() && pick(8) == 0) {
+        blame();
+      } else if (!losses.empty() && pick(8) == 0) {
+        losses.pop_back();
+      }
       const int action = pick(10);
       if (action < 3 && may_push) {
         const RequestId id{next++};
@@ -446,7 +626,10 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
             .cancelled = [&flag] { return flag; },
             .priority =
                 pick(2) == 0 ? EmbedPriority::kSearch : EmbedPriority::kIngest};
-        if (queue.Push(id, texts, context).ok()) {
+        const absl::Status pushed = queue.Push(id, texts, context, now);
+        ASSERT_EQ(std::ranges::any_of(entry.names, is_refused),
+                  absl::IsUnavailable(pushed));
+        if (pushed.ok()) {
           due[id] = entry;
         }
       } else if (action == 3 && !due.empty()) {
@@ -467,6 +650,12 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
         std::vector<int> names = taken.names;
         std::ranges::sort(names);
         ASSERT_EQ(std::ranges::adjacent_find(names), names.end());
+        if (names.size() > 1 && !has_processes) {
+          for (const int name : names) {
+            ASSERT_FALSE(suspicions.contains(name) &&
+                         suspicions[name].has_died);
+          }
+        }
         if (!names.empty()) {
           running.push_back({std::move(taken)});
         }
@@ -475,12 +664,23 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
             static_cast<size_t>(pick(static_cast<int>(running.size())));
         const Taken taken = running[at].taken;
         running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
-        if (pick(4) == 0) {
-          constexpr std::array kFailures = {
-              Failure::kError, Failure::kWorkerDied, Failure::kUnreachable,
-              Failure::kBusy};
+        const bool kills_remote =
+            !has_processes &&
+            std::ranges::find(taken.names, 0) != taken.names.end();
+        if (pick(4) == 0 || kills_remote) {
+          constexpr std::array kFailures = {Failure::kUnreachable,
+                                            Failure::kBusy, Failure::kError,
+                                            Failure::kWorkerDied};
           const Failure failure =
-              kFailures[static_cast<size_t>(pick(kFailures.size()))];
+              kills_remote
+                  ? Failure::kUnreachable
+                  : kFailures[static_cast<size_t>(pick(has_processes ? 4 : 2))];
+          if (failure == Failure::kUnreachable) {
+            losses.push_back(taken);
+            for (const int name : taken.names) {
+              suspicions.try_emplace(name);
+            }
+          }
           for (const Waiter& waiter : queue.Fail(taken.id, failure)) {
             ASSERT_NE(failure, Failure::kBusy);
             ASSERT_TRUE(taken.names.size() == 1 ||
@@ -494,6 +694,7 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
         const auto waiters = queue.Finish(taken.id);
         ASSERT_EQ(waiters.size(), taken.names.size());
         for (size_t i = 0; i < waiters.size(); ++i) {
+          suspicions.erase(taken.names[i]);
           for (const Waiter& waiter : waiters[i]) {
             const auto request = due.find(waiter.request);
             ASSERT_NE(request, due.end());

@@ -1,0 +1,41 @@
+#include "embedder/suspect_texts.h"
+
+#include "gtest/gtest.h"
+
+namespace pith {
+namespace {
+
+constexpr absl::Time kNow = absl::UnixEpoch();
+
+SuspectTexts::Ids Text(size_t name) {
+  return {static_cast<int32_t>(name)};
+}
+
+TEST(SuspectTexts, WhatWasLostLongestAgoIsForgottenFirst) {
+  SuspectTexts suspects;
+  for (size_t name = 0; name < SuspectTexts::kMaxTexts; ++name) {
+    suspects.Lost(Text(name));
+    suspects.Died(Text(name), /*alone=*/false, kNow);
+  }
+  // Once more, so that it is the newest.
+  suspects.Lost(Text(0));
+  EXPECT_TRUE(suspects.MustBeAlone(Text(1)));
+  suspects.Lost(Text(SuspectTexts::kMaxTexts));
+  EXPECT_FALSE(suspects.MustBeAlone(Text(1)));
+  // One that is embedded makes room.
+  suspects.Embedded(Text(2));
+  suspects.Lost(Text(SuspectTexts::kMaxTexts + 1));
+  EXPECT_TRUE(suspects.MustBeAlone(Text(3)));
+  EXPECT_TRUE(suspects.MustBeAlone(Text(0)));
+}
+
+TEST(SuspectTexts, ADeathWithoutALossBeforeItIsNothing) {
+  SuspectTexts suspects;
+  suspects.Died(Text(1), /*alone=*/true, kNow);
+  suspects.Died(Text(1), /*alone=*/true, kNow);
+  EXPECT_FALSE(suspects.MustBeAlone(Text(1)));
+  EXPECT_FALSE(suspects.IsRefused(Text(1), kNow));
+}
+
+}  // namespace
+}  // namespace pith
