@@ -351,7 +351,7 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
                                                         : 0;
     if (failure == Failure::kUnreachable) {
       ++text->losses;
-      suspects_.Lost(*text->ids);
+      suspects_.Lost(*text->ids, static_cast<uint64_t>(batch));
     }
     if (text->waiters.empty()) {
       Erase(text);
@@ -387,7 +387,8 @@ std::vector<BatchQueue::Waiter> BatchQueue::Fail(BatchId batch,
   return failed;
 }
 
-BatchQueue::Dead BatchQueue::Blame(const PackedTokens& texts, absl::Time now) {
+BatchQueue::Dead BatchQueue::Blame(const Batch& batch, absl::Time now) {
+  const PackedTokens& texts = batch.tokens;
   Dead dead;
   for (size_t i = 0; i < texts.size(); ++i) {
     const std::vector<int32_t> ids(texts.ids.begin() + texts.offsets[i],
@@ -398,7 +399,8 @@ BatchQueue::Dead BatchQueue::Blame(const PackedTokens& texts, absl::Time now) {
     if (is_waiting) {
       Dequeue(&found->second);
     }
-    suspects_.Died(ids, /*alone=*/texts.size() == 1, now);
+    suspects_.Died(ids, static_cast<uint64_t>(batch.id),
+                   /*alone=*/texts.size() == 1, now);
     if (!is_waiting) {
       continue;
     }

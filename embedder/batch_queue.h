@@ -110,12 +110,12 @@ class BatchQueue {
   // Returned are the waiters of texts that two connections were lost with.
   std::vector<Waiter> Fail(BatchId batch, Failure failure);
 
-  // The worker of a batch that failed as kUnreachable, with these texts, had
-  // died. Those that were not embedded since are batches of their own from now
-  // on, whoever wants them, until they are embedded. One that was alone when
-  // workers died, twice, is refused for a while: returns the requests that wait
-  // for it.
-  Dead Blame(const PackedTokens& texts, absl::Time now);
+  // The worker of a batch that failed as kUnreachable had died. Those of its
+  // texts that were not embedded since are batches of their own from now on,
+  // but for what Fail gives out once more as it was, whoever wants them, until
+  // they are embedded. One that was alone when workers died, twice, is refused
+  // for a while: returns the requests that wait for it.
+  Dead Blame(const Batch& batch, absl::Time now);
 
   // All requests, which are removed: there is no way to serve them.
   std::vector<RequestId> RemoveAll();

@@ -11,9 +11,10 @@ uint64_t Key(const SuspectTexts::Ids& text) {
 
 }  // namespace
 
-void SuspectTexts::Lost(const Ids& text) {
+void SuspectTexts::Lost(const Ids& text, uint64_t batch) {
   const uint64_t key = Key(text);
-  Record& record = records_[key];
+  Record& record =
+      records_.try_emplace(key, Record{.first_batch = batch}).first->second;
   by_age_.erase({record.number, key});
   record.number = next_number_++;
   by_age_.insert({record.number, key});
@@ -23,9 +24,10 @@ void SuspectTexts::Lost(const Ids& text) {
   }
 }
 
-void SuspectTexts::Died(const Ids& text, bool alone, absl::Time now) {
+void SuspectTexts::Died(const Ids& text, uint64_t batch, bool alone,
+                        absl::Time now) {
   const auto found = records_.find(Key(text));
-  if (found == records_.end()) {
+  if (found == records_.end() || found->second.first_batch > batch) {
     return;
   }
   Record& record = found->second;

@@ -28,11 +28,12 @@ class SuspectTexts {
   // have been another's doing.
   static constexpr absl::Duration kRefusal = absl::Minutes(10);
 
-  // A connection was lost with the text; why is not known.
-  void Lost(const Ids& text);
-  // The worker that the text was lost with had died, and the text was `alone`
-  // in its batch or not. Nothing if it was embedded since.
-  void Died(const Ids& text, bool alone, absl::Time now);
+  // A connection was lost with the text in a batch, which has a greater number
+  // than those made before it; why is not known.
+  void Lost(const Ids& text, uint64_t batch);
+  // The worker that the text was lost with in that batch had died, and the text
+  // was `alone` in it or not. Nothing if it was embedded since.
+  void Died(const Ids& text, uint64_t batch, bool alone, absl::Time now);
   void Embedded(const Ids& text);
 
   // Whether a worker died with it.
@@ -43,6 +44,8 @@ class SuspectTexts {
   struct Record {
     // By the order of losses.
     uint64_t number = 0;
+    // Of the first loss since it was embedded.
+    uint64_t first_batch = 0;
     bool has_died = false;
     int deaths_alone = 0;
     absl::Time refused_until = absl::InfinitePast();

@@ -327,8 +327,8 @@ void WorkerPool::ExplainLoss(Slot& slot) {
   }
   LOG(WARNING) << "model " << options_.name << ": worker "
                << slot.worker->name() << " was started again since it had "
-               << loss->texts.size() << " texts";
-  for (const auto& [request, status] : queue_.Blame(loss->texts, absl::Now())) {
+               << loss->batch.tokens.size() << " texts";
+  for (const auto& [request, status] : queue_.Blame(loss->batch, absl::Now())) {
     LOG(ERROR) << "model " << options_.name << ": " << status.message();
     FailCall(request, status);
   }
@@ -387,7 +387,7 @@ void WorkerPool::Run(Slot& slot, const BatchQueue::Batch& batch) {
                           : 0;
   if (failure == BatchQueue::Failure::kUnreachable &&
       !slot.worker->instance().empty()) {
-    slot.loss = {.instance = slot.worker->instance(), .texts = batch.tokens};
+    slot.loss = {.instance = slot.worker->instance(), .batch = batch};
   }
   if (is_lost || slot.model_errors == kMaxModelErrors) {
     Stop(slot);

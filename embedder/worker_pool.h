@@ -124,7 +124,7 @@ class WorkerPool {
     // whether the worker had died.
     struct Loss {
       std::string instance;
-      PackedTokens texts;
+      BatchQueue::Batch batch;
     };
     std::optional<Loss> loss;
     // Guarded by mutex_.

@@ -405,6 +405,7 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
     result = ReconcileSource(handle->collection(), scan, operation);
   }
   const absl::Time end = absl::Now();
+  const absl::Status status = result.ok() ? result->damage : result.status();
 
   MutexLock lock(mutex_);
   source->scanning = nullptr;
@@ -426,7 +427,7 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
   if (complete) {
     source->last_reconcile = {.start = start,
                               .duration = end - start,
-                              .status = result.status(),
+                              .status = status,
                               .progress = operation.Describe().add_source()};
   }
   if (!result.ok()) {
@@ -435,7 +436,7 @@ absl::Status SourceRegistry::RunScan(const SourcePtr& source,
   } else if (complete) {
     source->next_reconcile = end + options_.reconcile_interval;
   }
-  return result.status();
+  return status;
 }
 
 absl::Status SourceRegistry::Scan(Handle& handle, const fs::path& path,
@@ -465,8 +466,12 @@ absl::Status SourceRegistry::Scan(Handle& handle, const fs::path& path,
   if (source == nullptr) {
     return ScanSource(handle.collection(), path, operation);
   }
-  PITH_RETURN_IF_ERROR(RunScan(source, {}, operation));
-  return WaitUntilSearchable(handle.collection(), operation);
+  const absl::Status scanned = RunScan(source, {}, operation);
+  // Damage is of some documents; all others are stored.
+  if (scanned.ok() || absl::IsDataLoss(scanned)) {
+    PITH_RETURN_IF_ERROR(WaitUntilSearchable(handle.collection(), operation));
+  }
+  return scanned;
 }
 
 SourceStatus SourceRegistry::Describe(const Source& source) const {

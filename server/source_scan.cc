@@ -34,8 +34,6 @@ namespace fs = std::filesystem;
 // Documents that are on their way to the store.
 constexpr size_t kMaxOutstanding = 64;
 constexpr size_t kMaxOutstandingBytes = size_t{32} << 20;
-// Documents that may be damaged before a scan gives up.
-constexpr int kMaxDamaged = 100;
 
 constexpr int kMaxSkippedByName = 1000;
 constexpr size_t kListPage = 1000;
@@ -77,6 +75,7 @@ class Sender {
   struct Refused {
     std::string id;
     std::optional<FileStamp> stamp;
+    std::optional<std::string> renamed_from;
     std::string why;
   };
 
@@ -100,7 +99,10 @@ class Sender {
       ++outstanding_;
       outstanding_bytes_ += bytes;
     }
-    Refused refused = {.id = input.id, .stamp = input.stamp, .why = ""};
+    Refused refused = {.id = input.id,
+                       .stamp = input.stamp,
+                       .renamed_from = input.renamed_from,
+                       .why = ""};
     collection_.Put(std::move(input),
                     [this, refused = std::move(refused),
                      bytes](absl::StatusOr<PutResult> result) mutable {
@@ -109,25 +111,21 @@ class Sender {
     return absl::OkStatus();
   }
 
-  // Waits until every document is answered; the first error as for Send.
-  absl::StatusOr<std::vector<Refused>> Drain() {
+  struct Answers {
+    std::vector<Refused> refused;
+    // SourceScanResult::damage.
+    absl::Status damage;
+    // Ids of documents that files could not be renamed from, for damage.
+    absl::flat_hash_set<std::string> still_needed;
+  };
+
+  // Waits until every document is answered; the first error as for Send. Ends
+  // the sender's use.
+  absl::StatusOr<Answers> Drain() {
     Wait();
     MutexLock lock(mutex_);
     PITH_RETURN_IF_ERROR(fatal_);
-    return std::move(refused_);
-  }
-
-  // kDataLoss if what is stored of some documents is damaged, with the first
-  // such. All others were stored.
-  absl::Status damage() const {
-    MutexLock lock(mutex_);
-    if (damaged_ == 0) {
-      return absl::OkStatus();
-    }
-    return Annotate(
-        damage_, absl::StrCat("what is stored of ", damaged_,
-                              damaged_ == 1 ? " file" : " files",
-                              " is damaged and could not be replaced; first"));
+    return std::move(answers_);
   }
 
  private:
@@ -164,12 +162,15 @@ class Sender {
     MutexLock lock(mutex_);
     if (absl::IsInvalidArgument(result.status())) {
       document.why = std::string(result.status().message());
-      refused_.push_back(std::move(document));
+      answers_.refused.push_back(std::move(document));
     } else if (!result.ok()) {
       const absl::Status error =
           Annotate(result.status(), absl::StrCat("add ", document.id));
       if (absl::IsDataLoss(error) && ++damaged_ < kMaxDamaged) {
-        damage_.Update(error);
+        answers_.damage.Update(error);
+        if (document.renamed_from) {
+          answers_.still_needed.insert(*std::move(document.renamed_from));
+        }
       } else {
         fatal_.Update(error);
       }
@@ -181,14 +182,13 @@ class Sender {
 
   Collection& collection_;
   Operation& operation_;
-  mutable Mutex mutex_;
+  Mutex mutex_;
   CondVar answered_;
   size_t outstanding_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t outstanding_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<Refused> refused_ ABSL_GUARDED_BY(mutex_);
+  Answers answers_ ABSL_GUARDED_BY(mutex_);
   absl::Status fatal_ ABSL_GUARDED_BY(mutex_);
   int damaged_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::Status damage_ ABSL_GUARDED_BY(mutex_);
 };
 
 // The device of `path`, or of the nearest directory above it that is there;
@@ -228,16 +228,18 @@ class Reconciliation {
       PITH_RETURN_IF_ERROR(Meet(scan_.tops[i], files[i]));
     }
     PITH_RETURN_IF_ERROR(SendNew());
-    PITH_ASSIGN_OR_RETURN(const std::vector<Sender::Refused> refused,
-                          sender_.Drain());
-    for (const Sender::Refused& document : refused) {
+    PITH_ASSIGN_OR_RETURN(Sender::Answers answers, sender_.Drain());
+    result_.damage = std::move(answers.damage);
+    std::erase_if(gone_, [&](const Gone& document) {
+      return answers.still_needed.contains(document.id);
+    });
+    for (const Sender::Refused& document : answers.refused) {
       AddSkipped(document.id, kFailedReason, document.why, document.stamp,
                  /*listed=*/true);
       // What an earlier state of the file gave, if it gave anything.
       gone_.push_back({document.id, document.stamp});
     }
     PITH_RETURN_IF_ERROR(RemoveGone());
-    PITH_RETURN_IF_ERROR(sender_.damage());
     const v1::AddSourceProgress done = operation_.Describe().add_source();
     result_.documents =
         result_.documents_before + done.added() - done.removed();
@@ -568,13 +570,14 @@ absl::Status WaitUntilSearchable(Collection& collection, Operation& operation) {
 
 absl::Status ScanSource(Collection& collection, const fs::path& path,
                         Operation& operation) {
-  PITH_RETURN_IF_ERROR(
+  PITH_ASSIGN_OR_RETURN(
+      const SourceScanResult result,
       ReconcileSource(
           collection,
           {.root = path, .tops = {path.string()}, .known = SkippedFiles()},
-          operation)
-          .status());
-  return WaitUntilSearchable(collection, operation);
+          operation));
+  PITH_RETURN_IF_ERROR(WaitUntilSearchable(collection, operation));
+  return result.damage;
 }
 
 }  // namespace pith

@@ -20,6 +20,8 @@ namespace pith {
 // The reason of skipped files whose text the collection does not take.
 inline constexpr std::string_view kFailedReason = "failed";
 
+inline constexpr int kMaxDamaged = 100;
+
 struct SourceScan {
   // A file or a folder; absolute, normal.
   std::filesystem::path root;
@@ -42,15 +44,17 @@ struct SourceScanResult {
   int64_t kept_unreadable = 0;
   int64_t kept_unmounted = 0;
   std::string kept_example;
+  // kDataLoss of the first document whose stored text is damaged, so that its
+  // file could not replace it; it is as it was. OK if there is none. With
+  // kMaxDamaged of them a scan fails.
+  absl::Status damage;
 };
 
 // Brings `collection` into agreement with the files at or below the scan's
 // tops: as SourcesService.AddSource says, by docs/sources.md's rules. Reports
 // to `operation` and returns when everything is stored. Deletes nothing, and
 // fails, if `root` is not there or cannot be read. kCancelled if the operation
-// was; what was stored by then stays. kDataLoss, after all else is done, if
-// what is stored of some documents is damaged, so that their files could not
-// replace them.
+// was; what was stored by then stays.
 absl::StatusOr<SourceScanResult> ReconcileSource(Collection& collection,
                                                  const SourceScan& scan,
                                                  Operation& operation);
@@ -60,7 +64,7 @@ absl::StatusOr<SourceScanResult> ReconcileSource(Collection& collection,
 // have no end.
 absl::Status WaitUntilSearchable(Collection& collection, Operation& operation);
 
-// Both, of everything at `path`.
+// Both, of everything at `path`; then SourceScanResult::damage.
 absl::Status ScanSource(Collection& collection,
                         const std::filesystem::path& path,
                         Operation& operation);

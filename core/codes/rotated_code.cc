@@ -193,6 +193,13 @@ float DecodeScale(uint16_t code) {
       kSmallestScale + ((uint32_t{code} - kFirstScaleCode) << kDroppedBits));
 }
 
+// Of a code from before store format 5: from exponent -13 on, without the
+// mantissa's last 11 bits.
+float DecodeOldScale(uint16_t code) {
+  return std::bit_cast<float>((uint32_t{127 - 13} << 23) +
+                              (uint32_t{code} << 11));
+}
+
 // The nibble of the level that `magnitude` is rounded to.
 int NearestNibble(float magnitude, float half_units) {
   return kNearest[std::min(static_cast<size_t>(magnitude * half_units),
@@ -245,15 +252,8 @@ float LevelOf(int nibble) {
   return kLevels[nibble];
 }
 
-void Normalize(std::span<float> vector) {
-  const float norm = std::sqrt(
-      std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0f));
-  for (float& value : vector) {
-    value /= norm;
-  }
-}
-
-// Writes the code of a unit vector, rotated.
+// Writes the code of a rotated vector whose norm is from 1/2 to 1: of a unit
+// vector, or of what an older code kept of one.
 void EncodeRotated(std::span<const float> rotated, std::span<uint8_t> code) {
   std::vector<float> magnitudes(rotated.size());
   std::transform(rotated.begin(), rotated.end(), magnitudes.begin(),
@@ -302,17 +302,31 @@ void RotatedCodec::Decode(std::span<const uint8_t> code,
                           std::span<float> vector) const {
   CHECK_EQ(code.size(), code_bytes());
   rotation_.ApplyInverse(LevelsOf(code, LevelOf), vector);
-  Normalize(vector);
+  const float norm = std::sqrt(
+      std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0f));
+  for (float& value : vector) {
+    value /= norm;
+  }
 }
 
 void RotatedCodec::Renew(std::span<uint8_t> code) const {
   CHECK_EQ(code.size(), code_bytes());
-  if (LoadWord(&code[code.size() - kScaleBytes]) >= kFirstScaleCode) {
+  const uint16_t scale = LoadWord(&code[code.size() - kScaleBytes]);
+  if (scale >= kFirstScaleCode) {
     return;
   }
   std::vector<float> levels = LevelsOf(
       code, [](int nibble) { return static_cast<float>(nibble) - 7.5f; });
-  Normalize(levels);
+  const float norm = std::sqrt(
+      std::inner_product(levels.begin(), levels.end(), levels.begin(), 0.0f));
+  // The part of the unit vector x along its levels u, which has the same inner
+  // products with what knows nothing of the error: u * <x, u> / <u, u>. Any
+  // bytes may come here.
+  const float cosine =
+      std::clamp(1.0f / (DecodeOldScale(scale) * norm), 0.5f, 1.0f);
+  for (float& level : levels) {
+    level *= cosine / norm;
+  }
   EncodeRotated(levels, code);
 }
 
@@ -339,8 +353,9 @@ void RotatedCodec::CopyCode(std::span<const uint8_t> blocks, size_t index,
 EstimateError RotatedCodec::ErrorOf(std::span<const uint8_t> code) const {
   CHECK_EQ(code.size(), code_bytes());
   float square = 0;
-  for (const float level : LevelsOf(code, LevelOf)) {
-    square += level * level;
+  for (const uint8_t byte : code.first(code.size() - kScaleBytes)) {
+    square += LevelOf(byte & 0xF) * LevelOf(byte & 0xF) +
+              LevelOf(byte >> 4) * LevelOf(byte >> 4);
   }
   // The cosine between x and u is 1 / (scale * |u|). A rotation at random
   // spreads the part of u orthogonal to x evenly over all other dimensions.

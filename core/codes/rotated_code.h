@@ -56,8 +56,9 @@ class RotatedCodec final : public Codec {
   EstimateError ErrorOf(std::span<const uint8_t> code) const override;
 
   // Makes a code that was written before store format 5, with uniform levels,
-  // into one of Encode; leaves any other as it is. Both codes' errors add up.
-  // All other functions take codes of Encode only.
+  // into one of Encode; leaves any other as it is. Estimates stay unbiased;
+  // both codes' errors add up, and ErrorOf says so. All other functions take
+  // codes of Encode only.
   void Renew(std::span<uint8_t> code) const;
 
  private:

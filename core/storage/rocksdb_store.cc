@@ -412,8 +412,8 @@ struct RocksDbStore::Database {
   }
 
   // Version 1 had neither manifest nor tombstones, version 2 no vectors,
-  // version 3 no stamps of files; a build that knows no more must not open a
-  // store that may have them.
+  // version 3 no stamps of files, version 4 no codes of unequal levels; a build
+  // that knows no more must not open a store that may have them.
   absl::Status UpgradeFormat() const {
     PITH_ASSIGN_OR_RETURN(const uint32_t version, ReadFormat());
     if (version == kFormatVersion) {
@@ -650,7 +650,8 @@ absl::StatusOr<std::unique_ptr<RocksDbStore>> RocksDbStore::OpenReadOnly(
   PITH_RETURN_IF_ERROR(Database::CheckWitness(directory));
   PITH_ASSIGN_OR_RETURN(const uint32_t version,
                         Database::CheckFormat(directory, *shared.state_));
-  if (version != kFormatVersion) {
+  // From then on a store has all column families that are read.
+  if (version < kVectorsVersion) {
     return absl::FailedPreconditionError(absl::StrCat(
         "open store ", directory.string(), " for reading: format ", version,
         " has to become ", kFormatVersion, " first, by opening it"));

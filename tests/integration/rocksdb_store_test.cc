@@ -620,6 +620,33 @@ TEST_F(RocksDbStoreTest, StoreOfVersion1IsReadAndUpgraded) {
   });
 }
 
+// A snapshot that an older build made must not be changed to be read.
+TEST_F(RocksDbStoreTest, AnOlderFormatIsReadWithoutBeingRaised) {
+  ASSERT_OK(CommitOne(*Create(), 1));
+  for (uint32_t format = 3; format <= 5; ++format) {
+    SCOPED_TRACE(format);
+    std::string version;
+    PutFixed32(format, version);
+    PutMeta("format", version);
+    {
+      const auto opened = RocksDbStore::OpenReadOnly(directory_, *shared_);
+      ASSERT_OK(opened);
+      ExpectDocuments(**opened, 1);
+    }
+    Tamper([&](rocksdb::DB& db) {
+      std::string stored;
+      EXPECT_TRUE(db.Get({}, "format", &stored).ok());
+      EXPECT_EQ(stored, version);
+    });
+  }
+  std::string version;
+  PutFixed32(2, version);
+  PutMeta("format", version);
+  EXPECT_THAT(RocksDbStore::OpenReadOnly(directory_, *shared_),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       "format 2 has to become 5 first"));
+}
+
 // The upgrade is one write: a store that it failed for is as it was.
 TEST_F(RocksDbStoreTest, FailedUpgradeLeavesVersion1) {
   WriteStoreOfVersion1(directory_);

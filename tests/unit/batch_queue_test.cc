@@ -41,21 +41,18 @@ void Push(BatchQueue& queue, int id, std::vector<std::vector<int32_t>> texts,
 }
 
 // The names of the texts in the next batch, in order.
-struct Taken {
-  BatchQueue::BatchId id{};
+struct Taken : BatchQueue::Batch {
   std::vector<int> names;
   BatchQueue::Dead dead;
-  PackedTokens tokens;
 };
 Taken Take(BatchQueue& queue, absl::Time now = kNow) {
   Taken taken;
-  BatchQueue::Batch batch = queue.Take(now, taken.dead);
-  taken.id = batch.id;
+  BatchQueue::Batch& batch = taken;
+  batch = queue.Take(now, taken.dead);
   for (size_t i = 0; i < batch.tokens.size(); ++i) {
     taken.names.push_back(
         batch.tokens.ids[static_cast<size_t>(batch.tokens.offsets[i])]);
   }
-  taken.tokens = std::move(batch.tokens);
   return taken;
 }
 std::vector<int> TakeNames(BatchQueue& queue) {
@@ -68,7 +65,7 @@ std::vector<int> LoseWorker(BatchQueue& queue) {
   const Taken taken = Take(queue);
   queue.Fail(taken.id, Failure::kUnreachable);
   queue.RemoveAll();
-  EXPECT_THAT(queue.Blame(taken.tokens, kNow), IsEmpty());
+  EXPECT_THAT(queue.Blame(taken, kNow), IsEmpty());
   return taken.names;
 }
 
@@ -401,7 +398,7 @@ TEST(BatchQueue, TextsThatARemoteWorkerDiedWithAreAloneUntilTheyAreEmbedded) {
   const Taken taken = Take(queue);
   EXPECT_THAT(queue.Fail(taken.id, Failure::kUnreachable), IsEmpty());
   Push(queue, 2, {Text(3, 5), Text(4, 5)});
-  EXPECT_THAT(queue.Blame(taken.tokens, kNow), IsEmpty());
+  EXPECT_THAT(queue.Blame(taken, kNow), IsEmpty());
   EXPECT_EQ(queue.waiting_tokens(EmbedPriority::kSearch), 20);
   for (const int name : {1, 2}) {
     const Taken alone = Take(queue);
@@ -434,7 +431,7 @@ TEST(BatchQueue, ATextThatWasAloneWhenWorkersDiedTwiceIsRefusedForAWhile) {
   // Whoever waits for it is told, and only they.
   Push(queue, 4, {Text(3, 5), Text(2, 5), Text(2, 5)}, Ingest());
   Push(queue, 5, {Text(3, 5)}, Ingest());
-  const BatchQueue::Dead dead = queue.Blame(taken.tokens, kNow);
+  const BatchQueue::Dead dead = queue.Blame(taken, kNow);
   ASSERT_EQ(dead.size(), 2);
   EXPECT_EQ(dead[0].first, RequestId(3));
   EXPECT_THAT(dead[0].second, StatusIs(absl::StatusCode::kUnavailable,
@@ -459,7 +456,7 @@ TEST(BatchQueue, ATextThatWasAloneWhenWorkersDiedTwiceIsRefusedForAWhile) {
   const Taken last = Take(queue);
   EXPECT_THAT(last.names, ElementsAre(2));
   queue.Fail(last.id, Failure::kUnreachable);
-  EXPECT_EQ(queue.Blame(last.tokens, end).size(), 1);
+  EXPECT_EQ(queue.Blame(last, end).size(), 1);
   EXPECT_THAT(push(8, end), StatusIs(absl::StatusCode::kUnavailable, ""));
 }
 
@@ -474,8 +471,8 @@ TEST(BatchQueue, DeathsInCompanyNameNobody) {
     const Taken second = Take(queue);
     ASSERT_THAT(second.names, ElementsAre(1, 2));
     queue.Fail(second.id, Failure::kUnreachable);
-    EXPECT_THAT(queue.Blame(first.tokens, kNow), IsEmpty());
-    EXPECT_THAT(queue.Blame(second.tokens, kNow), IsEmpty());
+    EXPECT_THAT(queue.Blame(first, kNow), IsEmpty());
+    EXPECT_THAT(queue.Blame(second, kNow), IsEmpty());
     Push(queue, call + 100, {Text(1, 5), Text(2, 5)});
     for (const int name : {1, 2}) {
       const Taken alone = Take(queue);
@@ -510,7 +507,7 @@ TEST(BatchQueue, ATextThatAnotherWorkerEmbeddedSinceIsNotBlamed) {
       if (is_late) {
         queue.Finish(again.id);
       }
-      EXPECT_THAT(queue.Blame(lost.tokens, kNow), IsEmpty());
+      EXPECT_THAT(queue.Blame(lost, kNow), IsEmpty());
       if (!is_late) {
         queue.Finish(again.id);
       }
@@ -569,6 +566,7 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
     std::vector<Running> running;
     uint64_t next = 0;
     struct Suspicion {
+      BatchQueue::BatchId first_loss{};
       bool has_died = false;
       int deaths_alone = 0;
       absl::Time refused_until = absl::InfinitePast();
@@ -588,7 +586,8 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
       losses.pop_back();
       const bool is_alone = lost.names.size() == 1;
       for (const int name : lost.names) {
-        if (suspicions.contains(name)) {
+        if (suspicions.contains(name) &&
+            suspicions[name].first_loss <= lost.id) {
           Suspicion& suspicion = suspicions[name];
           suspicion.has_died = true;
           suspicion.deaths_alone += is_alone ? 1 : 0;
@@ -597,7 +596,7 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
           }
         }
       }
-      for (const auto& [id, status] : queue.Blame(lost.tokens, now)) {
+      for (const auto& [id, status] : queue.Blame(lost, now)) {
         ASSERT_TRUE(is_alone && is_refused(lost.names[0]));
         ASSERT_NE(std::ranges::find(due[id].names, lost.names[0]),
                   due[id].names.end());
@@ -678,7 +677,7 @@ TEST(BatchQueue, EveryRequestGetsEachVectorOnceWhateverHappens) {
           if (failure == Failure::kUnreachable) {
             losses.push_back(taken);
             for (const int name : taken.names) {
-              suspicions.try_emplace(name);
+              suspicions.try_emplace(name, Suspicion{.first_loss = taken.id});
             }
           }
           for (const Waiter& waiter : queue.Fail(taken.id, failure)) {

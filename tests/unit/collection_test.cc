@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <cmath>
 #include <future>
 #include <memory>
 #include <string>
@@ -811,7 +813,8 @@ TEST_F(CollectionTest, ACodeOfTheWrongSizeIsDataLoss) {
 }
 
 // A code's scale, which an older build's has in other units, decides which of
-// three passages is the one that is recomputed.
+// three passages is the one that is recomputed: read as today's, those of "b"
+// and "c" would be thrice that of "a" and not 1.3 times.
 TEST_F(CollectionTest, CodesOfOlderBuildsAreRead) {
   ASSERT_OK(PutAndWait(*collection_, {.id = "a", .text = "red green blue"}));
   ASSERT_OK(PutAndWait(*collection_, {.id = "b", .text = "red one two"}));
@@ -824,13 +827,21 @@ TEST_F(CollectionTest, CodesOfOlderBuildsAreRead) {
     // Whole steps of 17 from zero, for nibbles of today's levels.
     constexpr int kNibbles[] = {0, 2, 3, 4,  5,  6,  6,  7,
                                 8, 9, 9, 10, 11, 12, 13, 15};
-    std::string old(code);
+    std::string old(code.substr(0, code.size() - 2));
+    float square = 0;
     for (char& byte : old) {
       const auto bits = static_cast<uint8_t>(byte);
-      byte = static_cast<char>(kNibbles[bits & 15] | kNibbles[bits >> 4] << 4);
+      const int low = kNibbles[bits & 15];
+      const int high = kNibbles[bits >> 4];
+      byte = static_cast<char>(low | high << 4);
+      square += std::pow(static_cast<float>(low) - 7.5f, 2.0f) +
+                std::pow(static_cast<float>(high) - 7.5f, 2.0f);
     }
     const bool is_a = id == MakePassageId(DocumentNumber{1}, 0);
-    old.replace(old.size() - 2, 2, is_a ? "\x01\x00" : "\xFF\xBF", 2);
+    const float scale = (is_a ? 1.0f : 1.3f) / std::sqrt(square);
+    const uint32_t bits = std::bit_cast<uint32_t>(scale) - (114u << 23);
+    old.push_back(static_cast<char>(bits >> 11));
+    old.push_back(static_cast<char>(bits >> 19));
     batch.put_codes.push_back({.id = id, .bytes = std::move(old)});
     return absl::OkStatus();
   }));

@@ -337,7 +337,9 @@ TEST(RotatedCodec, RenewsCodesOfUniformLevels) {
   std::vector<float> decoded(100);
   codec.Decode(code, decoded);
   EXPECT_GT(Dot(decoded, SawTooth()), 0.985);
-  EXPECT_NEAR(Estimate(*codec.Prepare(decoded), code), 1.0f, 0.01f);
+  EXPECT_NEAR(Estimate(*codec.Prepare(SawTooth()), code), 1.0f, 0.004f);
+  EXPECT_GT(codec.ErrorOf(code).spread,
+            1.2f * codec.ErrorOf(Encode(codec, SawTooth())).spread);
 
   const std::vector<uint8_t> renewed = code;
   codec.Renew(code);

@@ -397,33 +397,32 @@ TEST_F(SourceScanTest, DamageOfSomeDocumentsStopsNoOther) {
   Write("a", "first");
   Write("b", "second");
   Write("c", "third");
+  Write("binary", std::string("\0\1", 2));
   Scan();
   Open(std::make_unique<DamagedStore>(store_, /*first=*/2, /*last=*/3));
   Write("a", "changed");
   Write("b", "changed, too");
-  Write("c", "changed as well");
+  fs::rename(Path("c"), Path("renamed"));
   Write("d", "new");
-  Operation operation("op", DescribeAdd("test", root_.string()));
-  const auto scan = [&] {
-    return ReconcileSource(
-        *collection_,
-        {.root = root_, .tops = {root_.string()}, .known = skipped_},
-        operation);
-  };
-  EXPECT_THAT(scan(), StatusIs(absl::StatusCode::kDataLoss,
-                               "what is stored of 2 files is damaged and could "
-                               "not be replaced; first: add "));
-  EXPECT_EQ(operation.Describe().add_source().updated(), 1);
-  EXPECT_EQ(operation.Describe().add_source().added(), 1);
+  v1::AddSourceProgress progress = Scan();
+  EXPECT_THAT(result_.damage, StatusIs(absl::StatusCode::kDataLoss, "add "));
+  EXPECT_EQ(progress.updated(), 1);
+  EXPECT_EQ(progress.added(), 1);
+  EXPECT_EQ(progress.removed(), 0);
   EXPECT_EQ(Text("a"), "changed");
   EXPECT_EQ(Text("d"), "new");
+  // The renamed one stays under its old name, which is better than not at all.
   EXPECT_THAT(Documents(), ElementsAre("a", "b", "c", "d"));
+  EXPECT_EQ(result_.skipped.count(), 1u);
 
   // Nothing remembers the damaged ones as files that cannot be indexed.
   Open(std::make_unique<ForwardingPassageStore>(store_));
-  ASSERT_OK(scan());
+  progress = Scan();
+  EXPECT_OK(result_.damage);
+  EXPECT_EQ(progress.updated(), 1);
+  EXPECT_EQ(progress.renamed(), 1);
   EXPECT_EQ(Text("b"), "changed, too");
-  EXPECT_EQ(Text("c"), "changed as well");
+  EXPECT_EQ(Text("renamed"), "third");
 }
 
 TEST_F(SourceScanTest, DamageOfManyDocumentsEndsAScan) {
