@@ -9,6 +9,7 @@
 #include "glog/logging.h"
 
 #include "core/base/file.h"
+#include "core/base/parallel.h"
 #include "core/base/reason.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_name.h"
@@ -21,10 +22,13 @@ namespace {
 constexpr size_t kMaxGroupWrites = 128;
 constexpr size_t kMaxGroupBytes = size_t{8} << 20;
 
-// Passages embedded by one call. At most this many are embedded twice when the
-// process dies.
+// Passages embedded by one call.
 constexpr size_t kEmbedBatchPassages = 32;
-// Batches of codes that wait for the writer while the next is embedded.
+// Calls at a time, so that texts are tokenised, and requests are on their way,
+// while the model works on others. At most the passages of so many calls are
+// embedded twice when the process dies.
+constexpr size_t kConcurrentEmbedCalls = 4;
+// Writes of codes that wait for the writer while the next are embedded.
 constexpr size_t kMaxIndexedInFlight = 2;
 // Times that a batch may lose the model's process before its passages are tried
 // one by one.
@@ -846,8 +850,11 @@ uint64_t Collection::UnsettledBound(uint64_t part) const {
 absl::Status Collection::EmbedPending() {
   PassageId from{0};
   while (true) {
-    PITH_ASSIGN_OR_RETURN(std::vector<PassageId> ids,
-                          store_->ListPending(from, kEmbedBatchPassages));
+    // Which of the passages lost the model is not found out by several at once.
+    const size_t calls = unavailable_count_ == 0 ? kConcurrentEmbedCalls : 1;
+    PITH_ASSIGN_OR_RETURN(
+        std::vector<PassageId> ids,
+        store_->ListPending(from, calls * kEmbedBatchPassages));
     {
       MutexLock lock(mutex_);
       while (indexed_in_flight_ >= (ids.empty() ? 1 : kMaxIndexedInFlight) &&
@@ -861,6 +868,7 @@ absl::Status Collection::EmbedPending() {
         return std::exchange(indexed_write_status_, absl::OkStatus());
       }
       if (ids.empty()) {
+        unavailable_count_ = 0;
         return absl::OkStatus();
       }
       from = PassageId{static_cast<uint64_t>(ids.back()) + 1};
@@ -868,32 +876,58 @@ absl::Status Collection::EmbedPending() {
         return failed_.contains(id);
       });
     }
-    IndexedWrite lost;
-    std::vector<Passage> passages;
-    PITH_RETURN_IF_ERROR(ReadPending(ids, passages, lost));
-    if (passages.empty() && lost.failures.empty()) {
+    if (ids.empty()) {
       continue;
     }
+    std::vector<EmbedCall> batches;
+    for (size_t i = 0; i < ids.size(); i += kEmbedBatchPassages) {
+      const size_t count = std::min(ids.size() - i, kEmbedBatchPassages);
+      batches.push_back(
+          {.ids = std::span<const PassageId>(ids).subspan(i, count)});
+    }
+    PITH_RETURN_IF_ERROR(
+        ParallelFor({.threads = batches.size()}, batches.size(), /*grain=*/1,
+                    [&](size_t, size_t i, size_t) {
+                      batches[i].status = ReadAndEmbed(batches[i]);
+                    }));
     IndexedWrite write;
-    absl::Status status =
-        passages.empty() ? absl::OkStatus() : EmbedInto(passages, write);
-    if (MayBePassages(status)) {
-      unavailable_count_ =
-          passages[0].id == unavailable_first_ ? unavailable_count_ + 1 : 1;
-      unavailable_first_ = passages[0].id;
-      if (unavailable_count_ >= kMaxUnavailable) {
-        write = {};
-        status = IsolateInto(passages, write);
+    absl::Status status;
+    for (EmbedCall& batch : batches) {
+      if (status.ok() && !batch.passages.empty() &&
+          MayBePassages(batch.status)) {
+        batch.status = CountUnavailable(batch);
+      }
+      status.Update(batch.status);
+      if (batch.status.ok()) {
+        write.Append(std::move(batch.write));
+        write.Append(std::move(batch.lost));
       }
     }
+    if (!write.empty()) {
+      MutexLock lock(mutex_);
+      ++indexed_in_flight_;
+      queue_.push_back({.write = std::move(write)});
+      write_queued_.Signal();
+    }
     PITH_RETURN_IF_ERROR(status);
-    write.failures.insert(write.failures.end(), lost.failures.begin(),
-                          lost.failures.end());
-    MutexLock lock(mutex_);
-    ++indexed_in_flight_;
-    queue_.push_back({.write = std::move(write)});
-    write_queued_.Signal();
   }
+}
+
+absl::Status Collection::ReadAndEmbed(EmbedCall& call) {
+  PITH_RETURN_IF_ERROR(ReadPending(call.ids, call.passages, call.lost));
+  return call.passages.empty() ? absl::OkStatus()
+                               : EmbedInto(call.passages, call.write);
+}
+
+absl::Status Collection::CountUnavailable(EmbedCall& call) {
+  const PassageId first = call.passages[0].id;
+  unavailable_count_ = first == unavailable_first_ ? unavailable_count_ + 1 : 1;
+  unavailable_first_ = first;
+  if (unavailable_count_ < kMaxUnavailable) {
+    return call.status;
+  }
+  call.write = {};
+  return IsolateInto(call.passages, call.write);
 }
 
 absl::Status Collection::ReadPending(std::span<const PassageId> ids,

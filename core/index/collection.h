@@ -1,12 +1,14 @@
 #ifndef PITH_CORE_INDEX_COLLECTION_H_
 #define PITH_CORE_INDEX_COLLECTION_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -374,6 +376,26 @@ class Collection {
     std::vector<std::pair<PassageId, absl::Status>> failures;
     // Of passages that have their codes.
     std::vector<StoreBatch::Vector> hub_vectors;
+
+    bool empty() const {
+      return codes.empty() && failures.empty() && hub_vectors.empty();
+    }
+    void Append(IndexedWrite other) {
+      std::ranges::move(other.codes, std::back_inserter(codes));
+      std::ranges::move(other.vectors, std::back_inserter(vectors));
+      std::ranges::move(other.failures, std::back_inserter(failures));
+      std::ranges::move(other.hub_vectors, std::back_inserter(hub_vectors));
+    }
+  };
+  // Pending passages that are embedded together.
+  struct EmbedCall {
+    std::span<const PassageId> ids;
+    // Those of `ids` that have a text, and what became of them.
+    std::vector<Passage> passages;
+    IndexedWrite write;
+    // The others.
+    IndexedWrite lost;
+    absl::Status status;
   };
   // A segment whose file is durable, to be published in place of others.
   struct SealedWrite {
@@ -478,6 +500,11 @@ class Collection {
   // Indexer thread.
   void RunIndexer();
   absl::Status EmbedPending();
+  // From several threads at a time.
+  absl::Status ReadAndEmbed(EmbedCall& call);
+  // After a call that lost the model: its error, or, after so many in a row
+  // that began with the same passage, what IsolateInto says.
+  absl::Status CountUnavailable(EmbedCall& call);
   // Appends those of `ids` that have a text to `passages`; the others are
   // failures in `lost`.
   absl::Status ReadPending(std::span<const PassageId> ids,

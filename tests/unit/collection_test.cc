@@ -570,6 +570,86 @@ TEST_F(CollectionTest, ATransientFailureOfTheEmbedderIsRetried) {
   EXPECT_OK(collection_->GetStatus().embedding_error);
 }
 
+// Keeps a call waiting until `expected` are there at a time, or have been.
+class CrowdedEmbedder : public HashEmbedder {
+ public:
+  explicit CrowdedEmbedder(int expected) : expected_(expected) {}
+  absl::StatusOr<Matrix> Embed(std::span<const std::string_view> texts,
+                               TextRole role,
+                               const RequestContext& context) override {
+    {
+      MutexLock lock(mutex_);
+      most_ = std::max(most_, ++inside_);
+      changed_.SignalAll();
+      const absl::Time limit = absl::Now() + absl::Seconds(30);
+      while (most_ < expected_ && absl::Now() < limit) {
+        changed_.WaitFor(mutex_, absl::Milliseconds(10));
+      }
+    }
+    absl::StatusOr<Matrix> vectors = HashEmbedder::Embed(texts, role, context);
+    MutexLock lock(mutex_);
+    --inside_;
+    return vectors;
+  }
+  int most() const {
+    MutexLock lock(mutex_);
+    return most_;
+  }
+
+ private:
+  const int expected_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  int inside_ = 0;
+  int most_ = 0;
+};
+
+TEST_F(CollectionTest, SeveralBatchesAreEmbeddedAtATime) {
+  embedder_.Hold();
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_OK(PutAndWait(*collection_, {.id = absl::StrCat(i),
+                                        .text = absl::StrCat("word", i)}));
+  }
+  collection_.reset();
+  CrowdedEmbedder embedder(4);
+  collection_ =
+      *Collection::Open(config_, temp_.path() / "segments",
+                        std::make_unique<ForwardingPassageStore>(store_),
+                        embedder, cache_, options_);
+  EXPECT_EQ(*WaitSearchable(*collection_), 0u);
+  EXPECT_EQ(embedder.most(), 4);
+  EXPECT_EQ(embedder.ingested(), 200u);
+  EXPECT_THAT(Find("word177", 1), ElementsAre("177"));
+  collection_.reset();
+}
+
+// One of several batches does, and which passage it is, is found out alone.
+TEST_F(CollectionTest, APassageThatLosesTheModelStopsNoOtherBatch) {
+  embedder_.Hold();
+  int calls_with_poison = 0;
+  embedder_.set_failure([&](std::span<const std::string_view> texts) {
+    for (const std::string_view text : texts) {
+      if (text.find("poison") != std::string_view::npos) {
+        ++calls_with_poison;
+        return absl::UnavailableError("the model's process is lost");
+      }
+    }
+    return absl::OkStatus();
+  });
+  for (int i = 0; i < 150; ++i) {
+    ASSERT_OK(PutAndWait(
+        *collection_,
+        {.id = absl::StrCat(i),
+         .text = i == 70 ? std::string("poison") : absl::StrCat("word", i)}));
+  }
+  embedder_.Release();
+  EXPECT_EQ(*WaitSearchable(*collection_), 1u);
+  EXPECT_EQ(collection_->GetStatus().failed_passages, 1u);
+  EXPECT_EQ(embedder_.ingested(), 149u);
+  // Three batches, and alone.
+  EXPECT_EQ(calls_with_poison, 4);
+}
+
 TEST_F(CollectionTest, APassageThatCannotBeEmbeddedStopsNoOther) {
   embedder_.Hold();
   embedder_.set_failure([](std::span<const std::string_view> texts) {
