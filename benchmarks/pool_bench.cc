@@ -30,6 +30,7 @@
 #include "nlohmann/json.hpp"
 
 #include "benchmarks/dataset.h"
+#include "benchmarks/ranking_metrics.h"
 #include "benchmarks/report.h"
 #include "core/base/mutex.h"
 #include "core/base/random.h"
@@ -58,7 +59,7 @@ struct Config {
   std::vector<int> tokens = {70, 170};
   size_t recomputed = 30;
   size_t passages = 4000;
-  int queries = 64;
+  int queries = 200;
   bool json = false;
 };
 
@@ -73,12 +74,6 @@ struct Row {
   double batch_fill = 0;
   double shared = 0;
 };
-
-double Percentile(std::vector<double> values, double share) {
-  std::ranges::sort(values);
-  return values[static_cast<size_t>(share *
-                                    static_cast<double>(values.size() - 1))];
-}
 
 struct Texts {
   // Each of at least as many tokens as the model is cut to.
@@ -262,13 +257,13 @@ absl::StatusOr<std::vector<Row>> Measure(const Config& config) {
   return rows;
 }
 
-nlohmann::ordered_json ToJson(const Row& row, size_t recomputed) {
+nlohmann::ordered_json ToJson(Row& row, size_t recomputed) {
   return {{"concurrency", row.concurrency},
           {"recomputed", recomputed},
           {"tokens_per_passage", row.tokens_per_passage},
           {"with_ingest", row.with_ingest},
-          {"p50_ms", Percentile(row.milliseconds, 0.5)},
-          {"p99_ms", Percentile(row.milliseconds, 0.99)},
+          {"p50_ms", Percentile(row.milliseconds, 50)},
+          {"p99_ms", Percentile(row.milliseconds, 99)},
           {"tokens_per_second", row.tokens_per_second},
           {"ingest_tokens_per_second", row.ingest_tokens_per_second},
           {"batch_fill", row.batch_fill},
@@ -276,17 +271,17 @@ nlohmann::ordered_json ToJson(const Row& row, size_t recomputed) {
           {"queries", row.milliseconds.size()}};
 }
 
-void PrintTable(const std::vector<Row>& rows, size_t recomputed) {
+void PrintTable(std::vector<Row>& rows, size_t recomputed) {
   std::cout << absl::StreamFormat("%5s %10s %6s %6s %8s %8s %9s %9s %5s %6s\n",
                                   "conc.", "recomputed", "tokens", "ingest",
                                   "p50 ms", "p99 ms", "tokens/s", "ingest/s",
                                   "fill", "shared");
-  for (const Row& row : rows) {
+  for (Row& row : rows) {
     std::cout << absl::StreamFormat(
         "%5d %10d %6d %6s %8.1f %8.1f %9.0f %9.0f %5.2f %6.0f\n",
         row.concurrency, recomputed, row.tokens_per_passage,
-        row.with_ingest ? "yes" : "no", Percentile(row.milliseconds, 0.5),
-        Percentile(row.milliseconds, 0.99), row.tokens_per_second,
+        row.with_ingest ? "yes" : "no", Percentile(row.milliseconds, 50),
+        Percentile(row.milliseconds, 99), row.tokens_per_second,
         row.ingest_tokens_per_second, row.batch_fill, row.shared);
   }
 }
@@ -326,14 +321,14 @@ int Main(int argc, char** argv) {
     return kExitError;
   }
 
-  const absl::StatusOr<std::vector<Row>> rows = Measure(config);
+  absl::StatusOr<std::vector<Row>> rows = Measure(config);
   if (!rows.ok()) {
     std::cerr << "pool_bench: " << StdView(rows.status().message()) << "\n";
     return absl::IsNotFound(rows.status()) ? kExitMissing : kExitError;
   }
   if (config.json) {
     std::vector<nlohmann::ordered_json> objects;
-    for (const Row& row : *rows) {
+    for (Row& row : *rows) {
       objects.push_back(ToJson(row, config.recomputed));
     }
     std::cout << Report("pool_bench", std::move(objects)).dump() << "\n";

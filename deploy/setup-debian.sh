@@ -4,7 +4,7 @@
 # fails. With nothing missing it does nothing.
 #
 #   deploy/setup-debian.sh          build and test
-#   deploy/setup-debian.sh --lint   also what `make format` and `make tidy` need
+#   deploy/setup-debian.sh --lint   also what `make format`, `make tidy` and fuzzing need
 set -euo pipefail
 
 packages=(
@@ -24,7 +24,7 @@ packages=(
   libbenchmark-dev libcpp-httplib-dev libfaiss-dev libgmock-dev libgtest-dev
   zstd
 )
-lint_packages=(clang-14 clang-format-14 clang-tidy-14 shellcheck)
+lint_packages=(clang-14 clang-format-14 clang-tidy-14 libomp-14-dev shellcheck)
 
 case "$*" in
   "") ;;
